@@ -1,0 +1,101 @@
+"""Commands: what `python -m pyserini_sdr.NAME` does with its arguments, errors and exit status.
+
+A command is declared by light modules (no torch, faiss, pandas or JVM), so that `--help` is immediate; its work is
+named by a `"module:function"` string and imported only when it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from . import options as opt
+from .errors import SdrError, UsageError, unknown
+
+
+def load(target: str) -> Any:
+    """The object named by `"package.module:attribute"`."""
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command with flags.
+
+    Args:
+        summary: one line for the list of commands.
+        options: dataclass of `core.options.option` fields.
+        run: `"module:function"`; the function takes the options and may return an exit status.
+        examples: shown under `--help`, as they would be typed.
+        details: text between summary and flags.
+    """
+
+    summary: str
+    options: type
+    run: str
+    examples: str = ""
+    details: str = ""
+
+    def execute(self, prog: str, argv: Sequence[str]) -> int:
+        parser = opt.Parser(
+            prog=prog,
+            description="\n\n".join(filter(None, [self.summary, self.details.strip("\n")])),
+            epilog=f"examples:\n{self.examples.strip(chr(10))}" if self.examples else None,
+            formatter_class=opt.HelpFormatter,
+        )
+        options, text = opt.parse(parser, self.options, argv)
+        if options is None:
+            print(text, end="")
+            return 0
+        return load(self.run)(options) or 0
+
+
+@dataclass(frozen=True)
+class CommandGroup:
+    """A command whose first word picks a sub-command, as in `search dense`."""
+
+    summary: str
+    commands: Mapping[str, Command]
+    examples: str = ""
+
+    def execute(self, prog: str, argv: Sequence[str]) -> int:
+        if not argv or argv[0] in ("-h", "--help"):
+            width = max(map(len, self.commands))
+            print(f"usage: {prog} {{{','.join(self.commands)}}} ...\n\n{self.summary}\n\nsub-commands:")
+            for name, command in self.commands.items():
+                print(f"  {name:<{width}}  {command.summary}")
+            if self.examples:
+                print(f"\nexamples:\n{self.examples.strip(chr(10))}")
+            print(f"\n{prog} SUB-COMMAND --help tells the flags.")
+            if argv:
+                return 0
+            raise UsageError(f"a sub-command is required: {', '.join(self.commands)}")
+        if argv[0] not in self.commands:
+            raise UsageError(unknown("sub-command", argv[0], self.commands))
+        return self.commands[argv[0]].execute(f"{prog} {argv[0]}", argv[1:])
+
+
+def main(command: Command | CommandGroup | Any, module: str, argv: Sequence[str] | None = None) -> None:
+    """Runs a command as a process: one-line errors on standard error, exit status 2 for usage and 1 for failure."""
+    prog = f"python -m {module}"
+    try:
+        status = command.execute(prog, list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except SdrError as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = error.exit_status
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        status = 130
+    except BrokenPipeError:  # `... | head`: the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except MemoryError:
+        print("error: out of memory; use smaller batches or a machine with more memory", file=sys.stderr)
+        status = 1
+    sys.exit(status)

@@ -1,0 +1,197 @@
+"""Reading and writing files so that a reader never meets half of one.
+
+Writers go to a temporary sibling and are renamed into place when complete; readers report UTF-8 faults with file and
+line. `.gz` is handled by name everywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gzip
+import hashlib
+import io
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from .errors import DataError, SdrError, shorten
+
+PARTIAL = ".partial"
+"""Marks temporary names; nothing with it in its name is ever a finished artefact."""
+
+
+def require_file(path: str | os.PathLike[str], what: str = "file") -> Path:
+    """`path` as a `Path`, or a `DataError` that says what is missing."""
+    path = Path(path)
+    if path.is_dir():
+        raise DataError(path, f"is a directory, expected a {what}")
+    if not path.exists():
+        raise DataError(path, f"no such {what}")
+    return path
+
+
+def require_directory(path: str | os.PathLike[str], what: str = "directory") -> Path:
+    """`path` as a `Path`, or a `DataError` that says what is missing."""
+    path = Path(path)
+    if not path.is_dir():
+        raise DataError(path, f"no such {what}" if not path.exists() else f"is a file, expected a {what}")
+    return path
+
+
+def partial_path(path: Path) -> Path:
+    """A fresh temporary sibling of `path` (same file system, so that the rename is atomic)."""
+    return path.with_name(f".{path.name}{PARTIAL}-{uuid.uuid4().hex[:8]}")
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
+    """Opens `path` for writing; it appears, whole and synced, only if the block ends without an exception.
+
+    Args:
+        path: destination; parent directories are created; a name ending in `.gz` is compressed reproducibly.
+        mode: `"w"` for UTF-8 text with `\\n` line ends, `"wb"` for bytes.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise DataError(path, "is a directory, cannot write a file there")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = partial_path(path)
+        with contextlib.ExitStack() as stack:
+            raw = stack.enter_context(temporary.open("wb"))
+            stack.callback(lambda: temporary.unlink(missing_ok=True))
+            compressed: IO[Any] | None = None
+            if path.suffix == ".gz":  # no name and no time in the header: equal content gives equal bytes
+                compressed = stack.enter_context(gzip.GzipFile("", "wb", 6, raw, mtime=0))
+            handle: IO[Any] = compressed or raw
+            if "b" not in mode:
+                handle = stack.enter_context(io.TextIOWrapper(handle, encoding="utf-8", newline="\n"))
+            yield handle
+            handle.flush()
+            if compressed is not None:  # closing writes the trailer; it leaves `raw` open
+                compressed.close()
+            raw.flush()
+            os.fsync(raw.fileno())
+            temporary.replace(path)
+    except OSError as error:
+        raise translate_os_error(error, path) from error
+
+
+@contextlib.contextmanager
+def atomic_directory(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+    """Yields an empty temporary directory that becomes `path` if the block ends without an exception.
+
+    Args:
+        path: destination; must not exist or be empty, unless `overwrite`.
+        overwrite: replace an existing directory (only once the new one is complete).
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise DataError(path, "is a file, cannot make a directory there")
+    if path.exists() and any(path.iterdir()) and not overwrite:
+        raise DataError(path, "already exists and is not empty", remedy="give another path or --overwrite")
+    temporary = partial_path(path)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.exists():
+            retired = partial_path(path)
+            path.rename(retired)
+            temporary.rename(path)
+            shutil.rmtree(retired)
+        else:
+            temporary.rename(path)
+    except OSError as error:
+        raise translate_os_error(error, path) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def translate_os_error(error: OSError, path: str | os.PathLike[str]) -> SdrError:
+    """An `OSError` as one line that names the path the user gave."""
+    if error.errno == errno.ENOSPC:
+        return DataError(path, "no space left on device", remedy="free some space or write elsewhere")
+    if error.errno == errno.EDQUOT:
+        return DataError(path, "disk quota exceeded", remedy="free some space or write elsewhere")
+    return DataError(path, f"cannot be written: {error.strerror or error}")
+
+
+def open_binary(path: str | os.PathLike[str]) -> IO[bytes]:
+    """Opens a plain or `.gz` file for reading bytes."""
+    path = require_file(path)
+    try:
+        return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+    except OSError as error:
+        raise DataError(path, f"cannot be read: {error.strerror or error}") from error
+
+
+def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
+    """Yields `(line number from 1, line without its end)`; a byte order mark at the start is dropped.
+
+    Raises:
+        DataError: no such file, not UTF-8 (with the line), or a damaged `.gz`.
+    """
+    number = 0
+    with open_binary(path) as handle:
+        try:
+            for number, raw in enumerate(handle, start=1):
+                if number == 1 and raw.startswith(b"\xef\xbb\xbf"):
+                    raw = raw[3:]
+                try:
+                    yield number, raw.decode("utf-8").rstrip("\r\n")
+                except UnicodeDecodeError as error:
+                    bad = raw[error.start : error.start + 4]
+                    raise DataError(
+                        path, f"not UTF-8 (bytes {bad!r})", line=number, remedy="convert the file to UTF-8"
+                    ) from error
+        except (OSError, EOFError) as error:  # gzip.BadGzipFile is an OSError, a cut stream an EOFError
+            raise DataError(path, f"cannot be read: {error}", line=number + 1) from error
+
+
+def read_jsonl(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields `(line number, object)` for every non-blank line.
+
+    Raises:
+        DataError: a line that is not a JSON object, with file and line.
+    """
+    for number, line in read_lines(path):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(path, f"invalid JSON ({error}): {shorten(line, 60)}", line=number) from error
+        if not isinstance(value, dict):
+            raise DataError(path, f"expected a JSON object, found {shorten(value, 60)}", line=number)
+        yield number, value
+
+
+def read_json(path: str | os.PathLike[str], what: str = "JSON file") -> Any:
+    """The value in a JSON file, or a `DataError` with the line of the fault."""
+    path = require_file(path, what)
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except json.JSONDecodeError as error:
+        raise DataError(path, f"invalid JSON: {error.msg}", line=error.lineno) from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise DataError(path, f"invalid JSON: {error}") from error
+    except OSError as error:
+        raise DataError(path, f"cannot be read: {error.strerror or error}") from error
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Writes `value` atomically as indented UTF-8 JSON with sorted keys left as given."""
+    with atomic_file(path) as handle:
+        json.dump(value, handle, indent=2, ensure_ascii=False)
+        handle.write("\n")
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with Path(path).open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

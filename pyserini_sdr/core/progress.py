@@ -1,0 +1,49 @@
+"""Progress bars and messages: bars and notes go to standard error, results to standard output."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+def note(message: str) -> None:
+    """Prints a line for the user on standard error without tearing a progress bar."""
+    tqdm.write(message, file=sys.stderr)
+
+
+def warn(message: str) -> None:
+    """Prints a warning on standard error."""
+    note(f"warning: {message}")
+
+
+def bar(items: Iterable[T] | None = None, *, total: int | None = None, unit: str = "it", desc: str = "") -> Any:
+    """A tqdm bar with rate and ETA; in a log file (no terminal) it prints a line every ten seconds at most."""
+    interactive = sys.stderr.isatty()
+    return tqdm(
+        items,
+        total=total,
+        unit=unit,
+        desc=desc,
+        unit_scale=False,
+        smoothing=0.1,
+        dynamic_ncols=interactive,
+        mininterval=0.2 if interactive else 10,
+        maxinterval=1 if interactive else 30,
+        file=sys.stderr,
+        leave=True,
+    )
+
+
+@contextmanager
+def timed(label: str) -> Iterator[None]:
+    """Prints how long the block took."""
+    start = time.perf_counter()
+    yield
+    note(f"{label}: {time.perf_counter() - start:.1f} s")

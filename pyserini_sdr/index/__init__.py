@@ -1,0 +1,1 @@
+"""Index directories: `index` + `docid` as Pyserini has them, plus `sdr_index.json`, which says what made them."""

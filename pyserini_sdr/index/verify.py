@@ -1,0 +1,125 @@
+"""`index verify`: whether an index is what it should be; every finding on a line, exit status 1 if there is one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..core.errors import DataError
+from ..core.progress import bar
+from ..data.corpus import iter_documents
+from ..encode.engine import MANIFEST
+from ..model.encoder import BiEncoder
+from .options import VerifyOptions
+from .store import Index, open_index
+
+_BLOCK = 65536
+_UNIT_TOLERANCE = 1e-2
+_SAMPLE_COSINE = 0.999
+
+
+def verify(options: VerifyOptions) -> int:
+    """Prints findings and a summary; returns the exit status."""
+    index = open_index(options.index)
+    problems = list(_check_ids(index)) + list(_check_vectors(index))
+    checks = "files, counts, ids, vectors"
+    if options.corpus is not None:
+        checks += ", corpus ids"
+        order = list(_corpus_positions(index, options, problems))
+        if options.sample and not problems:
+            problems += _check_sample(index, options, order)
+            checks += f", {min(options.sample, len(index))} documents encoded again"
+    for problem in problems:
+        print(f"{options.index}: {problem}")
+    origin = (
+        "no manifest: not made by pyserini_sdr"
+        if index.manifest is None
+        else f"encoder {index.manifest.get('encoder')}"
+    )
+    verdict = f"{len(problems)} problems" if problems else "ok"
+    size = f"{len(index):,} vectors of dimension {index.faiss_index.d}"
+    print(f"{options.index}: {size}, {origin}; checked {checks}: {verdict}")
+    return 1 if problems else 0
+
+
+def _check_ids(index: Index) -> Iterator[str]:
+    if len(set(index.docids)) < len(index.docids):
+        id, times = Counter(index.docids).most_common(1)[0]
+        yield f"duplicate document ids, {id!r} occurs {times} times"
+
+
+def _check_vectors(index: Index) -> Iterator[str]:
+    normalize = index.spec is not None and index.spec.normalize
+    bad = unnormalised = zero = 0
+    first: dict[str, str] = {}
+    for start in bar(range(0, len(index), _BLOCK), unit="block", desc="verify"):
+        vectors = index.vectors(start, min(start + _BLOCK, len(index)))
+        finite = np.isfinite(vectors).all(axis=1)
+        norms = np.linalg.norm(vectors, axis=1)
+        for name, wrong in (
+            ("bad", ~finite),
+            ("zero", finite & (norms == 0)),
+            ("unit", finite & (norms > 0) & (abs(norms - 1) > _UNIT_TOLERANCE)),
+        ):
+            if wrong.any():
+                first.setdefault(name, index.docids[start + int(np.argmax(wrong))])
+        bad += int((~finite).sum())
+        zero += int((norms == 0).sum())
+        unnormalised += int((abs(norms - 1) > _UNIT_TOLERANCE).sum())
+    if bad:
+        yield f"{bad} vectors have NaN or infinite values (first: {first['bad']!r})"
+    if zero:
+        yield f"{zero} vectors are zero (first: {first['zero']!r})"
+    if normalize and unnormalised and not bad and not zero:
+        yield f"{unnormalised} vectors are not of length 1, though the similarity is cosine (first: {first['unit']!r})"
+    if len(index) > 1 and not bad and _collapsed(index):
+        yield "all vectors are nearly the same: the encoder has collapsed"
+
+
+def _collapsed(index: Index) -> bool:
+    vectors = index.vectors(0, min(len(index), 1000))
+    units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return bool(np.linalg.norm(units.mean(axis=0)) > 0.9999)
+
+
+def _corpus_positions(index: Index, options: VerifyOptions, problems: list[str]) -> Iterator[int]:
+    """Compares the ids with the corpus (order too) and yields positions worth sampling."""
+    shard = (index.manifest or {}).get("shard") or {"start": 0, "num": 1}
+    stop = shard["start"] + len(index) if shard["num"] > 1 else None
+    count = 0
+    for count, document in enumerate(iter_documents(options.corpus, start=shard["start"], stop=stop), start=1):
+        if count > len(index) or index.docids[count - 1] != document.id:
+            found = index.docids[count - 1] if count <= len(index) else "nothing"
+            problems.append(f"document {count} of the corpus is {document.id!r}, of the index {found!r}")
+            return
+    if count < len(index):
+        problems.append(f"the index holds {len(index)} documents, the corpus {count}")
+        return
+    rng = np.random.default_rng(0)
+    yield from sorted(rng.choice(count, size=min(options.sample, count), replace=False).tolist())
+
+
+def _check_sample(index: Index, options: VerifyOptions, positions: list[int]) -> list[str]:
+    if index.manifest is None and options.encoder is None:
+        raise DataError(
+            index.directory, f"has no {MANIFEST} to tell its encoder", remedy="give --encoder or --sample 0"
+        )
+    overrides = {}
+    if index.spec is not None:
+        overrides = {k: v for k, v in index.spec.document_side().items() if k != "dimension"}
+    encoder = BiEncoder.load(options.encoder or index.manifest["encoder"], device=options.device, **overrides)
+    index.check_encoder(encoder)
+    wanted = set(positions)
+    shard = (index.manifest or {}).get("shard") or {"start": 0}
+    documents = iter_documents(options.corpus, start=shard["start"])
+    texts = [d.contents for position, d in enumerate(documents) if position in wanted]
+    fresh = encoder.encode_documents(texts)
+    stored = np.stack([index.vectors(position, position + 1)[0] for position in positions])
+    cosine = (fresh * stored).sum(1) / (np.linalg.norm(fresh, axis=1) * np.linalg.norm(stored, axis=1))
+    worst = int(np.argmin(cosine))
+    if cosine[worst] < _SAMPLE_COSINE:
+        id = index.docids[positions[worst]]
+        return [f"document {id!r} encoded again has cosine {cosine[worst]:.4f} with the stored vector"]
+    return []

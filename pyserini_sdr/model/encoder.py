@@ -1,0 +1,286 @@
+"""`BiEncoder`: a transformer, its tokenizer and its spec; texts in, float32 vectors out."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..core.errors import DataError, SdrError, UsageError
+from ..core.files import file_sha256
+from ..core.runtime import keep_memory
+from .batching import by_token_budget, pad
+from .names import ResolvedEncoder, resolve_encoder
+from .pooling import pool
+from .spec import SPEC_FILE, EncoderSpec, read_spec
+
+RAW_BACKBONE = {"pooling": "mean", "similarity": "cosine"}
+"""What `train` makes of a backbone that says nothing about pooling."""
+
+_HEADS = ("cls.", "lm_head.", "vocab_", "classifier.", "qa_outputs.", "generator_", "discriminator_")
+
+
+def resolve_device(device: str | None) -> torch.device:
+    """`auto`/None → the first GPU if there is one; a device that does not exist is an error, never a silent CPU."""
+    if device in (None, "auto"):
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"--device {device}: {str(error).splitlines()[0]}") from error
+    return chosen
+
+
+@functools.cache
+def has_bf16(kind: str) -> bool:
+    """Whether bf16 is faster than float32 on this machine's `cpu` or `cuda` device."""
+    if kind == "cuda":
+        return torch.cuda.get_device_capability() >= (8, 0)
+    if kind == "cpu":
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return False
+
+
+def document_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """`auto` → bf16 where the hardware has it, else float32; or the one named (`fp32`, `bf16`, `fp16`)."""
+    if precision == "auto":
+        return torch.bfloat16 if has_bf16(device.type) else torch.float32
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+class BiEncoder:
+    """One encoder for queries and documents.
+
+    Make one with `BiEncoder.load`. Queries are always encoded in float32; documents in `precision`.
+
+    Attributes:
+        backbone: the transformer, float32, in evaluation mode.
+        tokenizer: its fast tokenizer.
+        spec: pooling, similarity, prefixes and lengths.
+        resolved: where it was loaded from, or None.
+        device: where it runs.
+        token_budget: padded tokens per batch.
+        max_batch: texts per batch at most, None for no limit.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        tokenizer: Any,
+        spec: EncoderSpec,
+        *,
+        resolved: ResolvedEncoder | None = None,
+        device: torch.device | None = None,
+        precision: str = "auto",
+    ) -> None:
+        self.device = device or torch.device("cpu")
+        self.backbone = backbone.to(self.device).eval()
+        self.tokenizer, self.spec, self.resolved = tokenizer, spec, resolved
+        self.document_dtype = document_dtype(precision, self.device)
+        self._copies: dict[torch.dtype, nn.Module] = {}
+        self.token_budget = 65536 if self.device.type == "cuda" else 4096
+        self.max_batch: int | None = None
+
+    @classmethod
+    def load(
+        cls,
+        name: str | Path,
+        *,
+        device: str | None = None,
+        precision: str = "auto",
+        raw_backbone: bool = False,
+        revision: str | None = None,
+        **overrides: Any,
+    ) -> BiEncoder:
+        """Loads a checkpoint directory, the bundled `all-MiniLM-L6-v2`, or a model from the hub.
+
+        Args:
+            name: see `names.resolve_encoder`.
+            device: `cpu`, `cuda`, `cuda:N`; None or `auto` picks a GPU if there is one.
+            precision: of documents: `auto`, `fp32`, `bf16`, `fp16`.
+            raw_backbone: accept a backbone that says nothing about pooling (mean, cosine); else that is an error.
+            revision: branch, tag or commit on the hub.
+            overrides: `EncoderSpec` fields that win over the checkpoint's.
+
+        Raises:
+            UsageError: unknown pooling, a device that is not there.
+            DataError: weights missing or unexpected, or a dimension that differs from the spec.
+        """
+        keep_memory()
+        resolved = resolve_encoder(str(name), revision)
+        spec = read_spec(resolved.directory, overrides, fallback=RAW_BACKBONE if raw_backbone else None)
+        if not spec.backbone or resolved.source != "path":
+            spec = EncoderSpec(**{**spec.to_dict(), "backbone": resolved.name})
+        backbone, tokenizer = _load_weights(resolved.directory)
+        if backbone.config.hidden_size != spec.dimension:
+            raise DataError(
+                resolved.directory / SPEC_FILE,
+                f"says dimension {spec.dimension}, the model has {backbone.config.hidden_size}",
+            )
+        return cls(backbone, tokenizer, spec, resolved=resolved, device=resolve_device(device), precision=precision)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Identity of the weights: a hash over the checkpoint's weight files."""
+        if self.resolved is None:
+            raise SdrError("an encoder that was not loaded from files has no fingerprint; save it first")
+        return weights_fingerprint(self.resolved.directory)
+
+    def encode_queries(self, queries: Sequence[str]) -> np.ndarray:
+        """Vectors of queries, (n, dim) float32, computed in float32."""
+        texts = [self.spec.query_text(text) for text in queries]
+        return self._encode(texts, self.spec.query_max_length, torch.float32)
+
+    def encode_documents(
+        self,
+        documents: Sequence[str],
+        *,
+        titles: Sequence[str] | None = None,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> np.ndarray:
+        """Vectors of documents, (n, dim) float32, computed in the chosen precision.
+
+        Args:
+            documents: contents, which begin with the title where there is one.
+            titles: to be encoded as the first text of a pair with each document (stock's `--add-sep`).
+            on_batch: called with the number of texts of every batch that is done.
+        """
+        if titles is not None:
+            firsts = [self.spec.document_text(title) for title in titles]
+            return self._encode(firsts, self.spec.document_max_length, self.document_dtype, documents, on_batch)
+        texts = [self.spec.document_text(text) for text in documents]
+        return self._encode(texts, self.spec.document_max_length, self.document_dtype, None, on_batch)
+
+    def identity(self) -> dict[str, Any]:
+        """What decides a document's vector, JSON-ready: kept with an index and held against a query encoder."""
+        return {
+            "encoder": str(self.resolved.name if self.resolved.source != "path" else self.resolved.directory.resolve()),
+            "weights": self.fingerprint,
+            "spec": self.spec.to_dict(),
+            "precision": str(self.document_dtype).removeprefix("torch."),
+            "device": self.device.type,
+        }
+
+    def tokenize(self, texts: Sequence[str], max_length: int, seconds: Sequence[str] | None = None) -> list[list[int]]:
+        """Token ids of texts that already carry their prefix, truncated, with special tokens, unpadded."""
+        return self.tokenizer(
+            list(texts),
+            None if seconds is None else list(seconds),
+            truncation=True,
+            max_length=max_length,
+            padding=False,
+            add_special_tokens=True,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )["input_ids"]
+
+    def _encode(
+        self,
+        texts: Sequence[str],
+        max_length: int,
+        dtype: torch.dtype,
+        seconds: Sequence[str] | None = None,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> np.ndarray:
+        vectors = np.empty((len(texts), self.spec.dimension), dtype=np.float32)
+        if not texts:
+            return vectors
+        tokens = self.tokenize(texts, max_length, seconds)
+        model = self._model(dtype)
+        with torch.inference_mode():
+            for rows in by_token_budget([len(ids) for ids in tokens], self.token_budget, self.max_batch):
+                ids, mask = pad([tokens[row] for row in rows], self.pad_id)
+                pooled = forward(model, ids.to(self.device), mask.to(self.device), self.spec.pooling)
+                if self.spec.normalize:
+                    pooled = nn.functional.normalize(pooled, dim=1)
+                vectors[rows] = pooled.cpu().numpy()
+                if on_batch is not None:
+                    on_batch(len(rows))
+        return vectors
+
+    @property
+    def pad_id(self) -> int:
+        """Token id used for padding."""
+        return self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
+
+    def _model(self, dtype: torch.dtype) -> nn.Module:
+        if dtype == torch.float32:
+            return self.backbone
+        if dtype not in self._copies:  # cast weights once; autocast would cast them for every batch
+            self._copies[dtype] = copy.deepcopy(self.backbone).to(dtype).eval()
+        return self._copies[dtype]
+
+
+def forward(model: nn.Module, ids: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """Pooled, unnormalised float32 embeddings (n, dim) of padded token ids (n, length)."""
+    return pool(model(input_ids=ids, attention_mask=mask)[0], mask, pooling)
+
+
+def weights_fingerprint(directory: Path) -> str:
+    """A hash over the weight files of a checkpoint directory."""
+    files = sorted(directory.glob("*.safetensors")) or sorted(directory.glob("pytorch_model*.bin"))
+    if not files:
+        raise DataError(directory, "holds no weights (*.safetensors)")
+    return hashlib.sha256("".join(file_sha256(path) for path in files).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _load_weights(directory: Path) -> tuple[nn.Module, Any]:
+    from transformers import AutoModel, AutoTokenizer
+
+    with _quiet_transformers():
+        try:
+            backbone, report = AutoModel.from_pretrained(
+                directory, output_loading_info=True, dtype=torch.float32, local_files_only=True
+            )
+            tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+        except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+            cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise DataError(directory, f"cannot be loaded as an encoder: {cause}") from error
+        except Exception as error:  # safetensors raises its own type for a damaged file
+            if type(error).__module__.startswith("safetensors"):
+                raise DataError(directory, f"damaged weights: {error}") from error
+            raise
+    _check_report(directory, report)
+    return backbone, tokenizer
+
+
+def _check_report(directory: Path, report: Any) -> None:
+    """Refuses weights that are missing or unexpected: transformers only logs them and goes on with random ones."""
+    missing = [key for key in report["missing_keys"] if not key.startswith("pooler.")]
+    unexpected = [
+        key
+        for key in report["unexpected_keys"]
+        if not key.endswith("position_ids") and ((directory / SPEC_FILE).exists() or not key.startswith(_HEADS))
+    ]
+    mismatched = [str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"]]
+    for kind, keys in (("missing", missing), ("unexpected", unexpected), ("misshapen", mismatched)):
+        if keys:
+            raise DataError(
+                directory,
+                f"{len(keys)} weights are {kind} ({', '.join(sorted(keys)[:3])}{', …' if len(keys) > 3 else ''})",
+                remedy="the checkpoint does not fit its config.json",
+            )

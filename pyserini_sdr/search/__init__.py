@@ -1,0 +1,1 @@
+"""Searching: dense, BM25 and both, from topics to a TREC run."""

@@ -1,0 +1,38 @@
+"""`python -m pyserini_sdr.search dense|bm25|hybrid`."""
+
+from ..core.command import Command, CommandGroup, main
+from .options import BM25Options, DenseOptions, HybridOptions
+
+COMMAND = CommandGroup(
+    "Search topics and write a run.",
+    {
+        "dense": Command(
+            "Search a FAISS index with the encoder that made it.",
+            DenseOptions,
+            "pyserini_sdr.search.commands:dense",
+            "  python -m pyserini_sdr.search dense --index index --topics topics.test.tsv --output dense.trec\n"
+            "  python -m pyserini_sdr.search dense --index index --encoder checkpoint --topics topics.jsonl \\\n"
+            "    --output dense.trec.gz --hits 100 --remove-query",
+        ),
+        "bm25": Command(
+            "Search a Lucene index with BM25 (needs Java 21 or newer).",
+            BM25Options,
+            "pyserini_sdr.search.commands:bm25",
+            "  python -m pyserini_sdr.search bm25 --index collection.bm25 --topics topics.test.tsv --output bm25.trec\n"
+            "  python -m pyserini_sdr.search bm25 --index msmarco.bm25 --topics dl19-passage \\\n"
+            "    --output bm25.dl19.trec --k1 0.82 --b 0.68",
+        ),
+        "hybrid": Command(
+            "Search both and fuse the lists (to fuse finished runs: python -m pyserini_sdr.run fuse).",
+            HybridOptions,
+            "pyserini_sdr.search.commands:hybrid",
+            "  python -m pyserini_sdr.search hybrid --index index --bm25-index collection.bm25 \\\n"
+            "    --topics topics.test.tsv --output hybrid.trec\n"
+            "  python -m pyserini_sdr.search hybrid --index index --bm25-index collection.bm25 \\\n"
+            "    --topics topics.test.tsv --output hybrid.trec --rule stock-hybrid --alpha 0.1",
+        ),
+    },
+)
+
+if __name__ == "__main__":
+    main(COMMAND, "pyserini_sdr.search")

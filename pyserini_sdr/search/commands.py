@@ -1,0 +1,154 @@
+"""What `search dense`, `bm25` and `hybrid` do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..anserini.bm25 import BM25Searcher
+from ..anserini.stock import faiss_search_command, lucene_search_command, path_warnings
+from ..anserini.topics import load_topics
+from ..core.manifest import write_manifest
+from ..core.options import as_dict
+from ..core.progress import bar, note, warn
+from ..trec.fuse import fuse
+from ..trec.run import Ranking, RunWriter, rank
+from .options import BM25Options, DenseOptions, HybridOptions, QueryEncoderOptions, RunOptions
+from .searcher import Searcher
+
+Results = Iterator[tuple[str, Ranking]]
+
+
+def dense(options: DenseOptions) -> None:
+    """Writes a dense run and prints the stock command that gives the same."""
+    topics = load_topics(options.topics)
+    searcher = _open(options.index, options)
+    _write(options, "sdr-dense", _dense_results(searcher, topics, options), len(topics), **searcher.encoder.identity())
+    spec, resolved = searcher.encoder.spec, searcher.encoder.resolved
+    if resolved is None or options.remove_query or options.output_format != "trec":
+        return
+    for path, role in ((resolved.directory, "encoder"), (options.index, "index"), (options.topics, "topics")):
+        for warning in path_warnings(path, role):
+            warn(warning)
+    command = faiss_search_command(
+        index=options.index,
+        topics=options.topics,
+        encoder=resolved.directory,
+        output=f"{options.output}.stock",
+        pooling=spec.pooling,
+        l2_norm=spec.normalize,
+        query_prefix=spec.query_prefix,
+        hits=options.hits,
+    )
+    note(f"the same with stock Pyserini:\n  {command}")
+
+
+def bm25(options: BM25Options) -> None:
+    """Writes a BM25 run and prints the stock command that gives the same."""
+    topics = load_topics(options.topics)
+    with BM25Searcher(options.index, options.k1, options.b) as searcher:
+        results = _bm25_results(searcher, topics, options)
+        _write(options, f"sdr-bm25-k1={options.k1:g}-b={options.b:g}", results, len(topics))
+    if not options.remove_query and options.output_format == "trec":
+        command = lucene_search_command(
+            index=options.index,
+            topics=options.topics,
+            output=f"{options.output}.stock",
+            hits=options.hits,
+            k1=options.k1,
+            b=options.b,
+        )
+        note(f"the same with stock Pyserini:\n  {command}")
+
+
+def hybrid(options: HybridOptions) -> None:
+    """Searches both sides topic by topic and writes the fused run."""
+    topics = load_topics(options.topics)
+    searcher = _open(options.index, options)
+    settings = _rule_options(options)
+    fuse([{}, {}], options.rule, **settings)  # refuses what does not fit the rule before anything is searched
+    tag = "-".join(["sdr", options.rule, *(f"{key}={_short(value)}" for key, value in settings.items())])
+    with BM25Searcher(options.bm25_index, options.k1, options.b) as sparse:
+        both = zip(
+            _dense_results(searcher, topics, options, progress=False),
+            _bm25_results(sparse, topics, options),
+            strict=True,
+        )
+        fused = ((qid, _fuse(first, second, options, settings)) for (qid, first), (_, second) in both)
+        _write(options, tag, fused, len(topics), rule=options.rule, **settings, **searcher.encoder.identity())
+
+
+def _open(index: Path, options: QueryEncoderOptions) -> Searcher:
+    overrides = {key: value for key, value in options.spec_overrides().items() if value is not None}
+    searcher = Searcher(
+        index, options.encoder, threads=getattr(options, "threads", 0), device=options.device, **overrides
+    )
+    note(f"encoder: {searcher.encoder.resolved}")
+    return searcher
+
+
+def _dense_results(
+    searcher: Searcher, topics: Mapping[str, str], options: DenseOptions | HybridOptions, *, progress: bool = True
+) -> Results:
+    results = searcher.search_topics(
+        topics, options.hits, batch_size=options.batch_size, remove_query=options.remove_query
+    )
+    return bar(results, total=len(topics), unit="topic", desc="dense") if progress else results
+
+
+def _bm25_results(searcher: BM25Searcher, topics: Mapping[str, str], options: BM25Options | HybridOptions) -> Results:
+    extra = 1 if options.remove_query else 0
+    for qid, docids, scores in searcher.search_batch(topics, options.hits + extra, options.threads or None):
+        hits = [(d, s) for d, s in zip(docids, scores.tolist(), strict=True) if not (extra and d == qid)]
+        yield qid, hits[: options.hits]
+
+
+def _fuse(dense: Ranking, sparse: Ranking, options: HybridOptions, settings: Mapping[str, Any]) -> Ranking:
+    fused = fuse([dict(dense), dict(sparse)], options.rule, **settings)
+    return rank(list(fused), list(fused.values()), options.hits)
+
+
+def _rule_options(options: HybridOptions) -> dict[str, Any]:
+    """The fusion flags that the rule takes; those given for another rule are refused by `fuse`."""
+    settings: dict[str, Any] = {}
+    if options.rule == "rrf":
+        settings["k"] = options.rrf_k
+    if options.rule == "linear":
+        settings["normalization"] = options.normalization
+    if options.rule in ("stock-hybrid", "interpolation"):
+        settings["alpha"] = {"stock-hybrid": 0.1, "interpolation": 0.5}[options.rule]
+    if options.alpha is not None:
+        settings["alpha"] = options.alpha
+    if options.weights is not None:
+        settings["weights"] = options.weights
+    return settings
+
+
+def _short(value: Any) -> str:
+    return (
+        ",".join(f"{item:g}" for item in value)
+        if isinstance(value, list)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
+
+
+def _write(options: RunOptions, tag: str, results: Results, topics: int, **facts: Any) -> None:
+    start = time.perf_counter()
+    with RunWriter(options.output, options.tag or tag, options.output_format) as writer:
+        for qid, ranking in results:
+            writer.write(qid, [docid for docid, _ in ranking], [score for _, score in ranking])
+    seconds = time.perf_counter() - start
+    write_manifest(
+        options.output.with_name(options.output.name + ".json"),
+        "run",
+        config=as_dict(options),
+        topics=topics,
+        lines=writer.lines,
+        search_seconds=round(seconds, 3),
+        **facts,
+    )
+    note(f"{options.output}: {writer.lines:,} lines for {topics:,} topics in {seconds:.1f} s")

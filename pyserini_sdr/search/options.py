@@ -1,0 +1,89 @@
+"""The flags of `search`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..core.options import at_least, between, option
+
+Rule = Literal["stock-hybrid", "rrf", "interpolation", "linear", "average"]
+
+
+@dataclass(kw_only=True)
+class RunOptions:
+    """What every search writes."""
+
+    topics: str = option(help="topics file (.tsv, .jsonl, .json, .trec, .gz) or a stock name such as dl19-passage")
+    output: Path = option(help="run file to write; .gz is compressed", metavar="FILE")
+    hits: int = option(1000, help="documents per topic", check=at_least(1))
+    output_format: Literal["trec", "msmarco"] = option("trec", help="format of the run")
+    tag: str | None = option(None, help="last column of a TREC run (default: by kind of search)")
+    remove_query: bool = option(
+        False, help="drop the document whose id is the topic's (queries that are in the corpus)"
+    )
+    threads: int = option(0, help="threads; 0 is one per core", check=at_least(0))
+
+
+@dataclass(kw_only=True)
+class QueryEncoderOptions:
+    """With what queries are encoded."""
+
+    encoder: str | None = option(
+        None, help="checkpoint or model (default: the one that made the index)", group="query encoder"
+    )
+    device: str = option("auto", help="cpu, cuda, cuda:N or auto", group="query encoder")
+    query_prefix: str | None = option(None, help="default: the encoder's", group="query encoder")
+    max_length: int | None = option(
+        None, help="tokens kept of a query (default: the encoder's)", check=at_least(2), group="query encoder"
+    )
+    pooling: Literal["cls", "mean"] | None = option(None, help="default: the encoder's", group="query encoder")
+    l2_norm: bool | None = option(None, help="default: the encoder's", group="query encoder")
+    batch_size: int = option(
+        256, help="queries encoded and searched at a time", check=at_least(1), group="query encoder"
+    )
+
+    def spec_overrides(self) -> dict[str, Any]:
+        """The `EncoderSpec` fields that flags override."""
+        return {
+            "pooling": self.pooling,
+            "similarity": None if self.l2_norm is None else ("cosine" if self.l2_norm else "dot"),
+            "query_prefix": self.query_prefix,
+            "query_max_length": self.max_length,
+        }
+
+
+@dataclass(kw_only=True)
+class DenseOptions(RunOptions, QueryEncoderOptions):
+    """`search dense`."""
+
+    index: Path = option(help="index directory (index and docid)", metavar="DIR")
+
+
+@dataclass(kw_only=True)
+class BM25Options(RunOptions):
+    """`search bm25`."""
+
+    index: Path = option(help="Lucene index directory")
+    k1: float = option(0.9, help="BM25 k1 (0.82 for MS MARCO passages)", check=at_least(0))
+    b: float = option(0.4, help="BM25 b (0.68 for MS MARCO passages)", check=between(0, 1))
+
+
+@dataclass(kw_only=True)
+class HybridOptions(RunOptions, QueryEncoderOptions):
+    """`search hybrid`."""
+
+    index: Path = option(help="index directory for the dense side", metavar="DIR")
+    bm25_index: Path = option(help="Lucene index directory for the sparse side")
+    k1: float = option(0.9, help="BM25 k1", check=at_least(0))
+    b: float = option(0.4, help="BM25 b", check=between(0, 1))
+    rule: Rule = option("rrf", help="how the two are fused, dense first", group="fusion")
+    alpha: float | None = option(
+        None, help="stock-hybrid: sparse·α + dense (0.1); interpolation: α·dense + (1−α)·sparse (0.5)", group="fusion"
+    )
+    rrf_k: float = option(60, help="rrf: 1/(k + rank)", check=at_least(0), group="fusion")
+    weights: list[float] | None = option(None, help="linear: weights of dense and sparse", group="fusion")
+    normalization: Literal["none", "min-max", "z-score"] = option(
+        "min-max", help="linear: of each list", group="fusion"
+    )
