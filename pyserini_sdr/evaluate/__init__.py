@@ -1,0 +1,1 @@
+"""The command `evaluate`: runs against qrels with intervals, tests and a report."""

@@ -1,0 +1,1 @@
+"""The command `run`: validates, repairs and fuses TREC runs."""

@@ -1,0 +1,9 @@
+"""`python -m pyserini_sdr.run`."""
+
+from __future__ import annotations
+
+from ..core.command import main
+from .command import COMMAND
+
+if __name__ == "__main__":
+    main(COMMAND, "pyserini_sdr.run")

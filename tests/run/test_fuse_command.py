@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+from typing import get_args, get_type_hints
+
+import pytest
+
+from pyserini_sdr.core.command import main
+from pyserini_sdr.run.command import COMMAND, FuseOptions
+from pyserini_sdr.trec.fuse import RULES
+from pyserini_sdr.trec.run import read_run
+
+
+@pytest.fixture
+def runs(tmp_path):
+    (tmp_path / "dense.txt").write_text("007 Q0 a 1 0.9 d\n007 Q0 b 2 0.5 d\n")
+    (tmp_path / "bm25.txt").write_text("007 Q0 b 1 12 s\n007 Q0 c 2 8 s\n")
+    return [tmp_path / "dense.txt", tmp_path / "bm25.txt"]
+
+
+def fuse(*argv) -> int:
+    with pytest.raises(SystemExit) as exit:
+        main(COMMAND, "pyserini_sdr.run", ["fuse", *map(str, argv)])
+    return exit.value.code
+
+
+def test_default_is_rrf_with_tag_and_manifest(runs, tmp_path):
+    output = tmp_path / "out" / "fused.txt"
+    assert fuse("--runs", *runs, "--output", output) == 0
+    assert read_run(output)["007"] == pytest.approx({"b": 1 / 62 + 1 / 61, "a": 1 / 61, "c": 1 / 62})
+    assert all(line.endswith(" rrf") for line in output.read_text().splitlines())
+    manifest = json.loads((tmp_path / "out" / "fused.txt.json").read_text())
+    assert manifest["kind"] == "run"
+    assert [item["path"] for item in manifest["inputs"]] == list(map(str, runs))
+
+
+def test_stock_hybrid_states_itself_in_the_tag(runs, tmp_path):
+    output = tmp_path / "fused.txt"
+    assert fuse("--runs", *runs, "--output", output, "--method", "stock-hybrid", "--alpha", 0.1, "--hits", 2) == 0
+    # b: 0.1 * 12 + 0.5 and a: 0.1 * 8 + 0.9 tie at 1.7
+    tag = "stock-hybrid-alpha0.1"
+    assert output.read_text() == f"007 Q0 b 1 1.70000005 {tag}\n007 Q0 a 2 1.70000005 {tag}\n"
+
+
+def test_every_method_of_the_flag_is_a_rule(runs, tmp_path):
+    choices = get_args(get_type_hints(FuseOptions)["method"])
+    assert sorted(choices) == sorted(RULES)
+    for rule in RULES:
+        assert fuse("--runs", *runs, "--output", tmp_path / f"{rule}.txt", "--method", rule) == 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--alpha", "0.5"], "--alpha 0.5: not used by --method rrf"),
+        (["--method", "average", "--weight-on-dense"], "--weight-on-dense True: not used"),
+        (["--method", "stock-hybrid", "--normalization", "z-score"], "--normalization z-score: stock-hybrid knows"),
+        (["--method", "linear", "--weights", "1", "2", "3"], "3 weights for 2 runs"),
+        (["--method", "borda"], "invalid choice: 'borda'"),
+        (["--hits", "0"], "--hits 0: must be at least 1"),
+        (["--tag", "two words"], "white space"),
+    ],
+)
+def test_misuse(runs, tmp_path, capsys, argv, message):
+    assert fuse("--runs", *runs, "--output", tmp_path / "f.txt", *argv) == (1 if "--tag" in argv else 2)
+    assert message in capsys.readouterr().err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bm25.txt", "dense.txt"]
+
+
+def test_one_run_is_refused(runs, tmp_path, capsys):
+    assert fuse("--runs", runs[0], "--output", tmp_path / "f.txt") == 2
+    assert "needs at least two runs" in capsys.readouterr().err
