@@ -1,0 +1,76 @@
+"""Every difference between Pyserini 1.6 and 2.x that we meet, in one place. Importing it imports no pyserini."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import SdrError
+
+
+def pyserini_version() -> str | None:
+    """The installed version, or None."""
+    try:
+        return metadata.version("pyserini")
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def package_directory() -> Path:
+    """The folder of the installed `pyserini` package; nothing of it is imported."""
+    spec = find_spec("pyserini")
+    if spec is None or not spec.submodule_search_locations:
+        raise SdrError("pyserini is not installed; run `pip install 'pyserini>=1.6,<3'`")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def fatjar() -> Path:
+    """Anserini's jar with everything in it, chosen as Pyserini chooses it (ANSERINI_CLASSPATH, then its own)."""
+    folder = Path(os.environ.get("ANSERINI_CLASSPATH") or package_directory() / "resources" / "jars")
+    jars = sorted(folder.glob("anserini-*-fatjar.jar"), key=lambda jar: (jar.stat().st_ctime, jar.name))
+    if not jars:
+        raise SdrError(f"{folder}: no anserini-*-fatjar.jar there; reinstall pyserini or correct ANSERINI_CLASSPATH")
+    return jars[-1]
+
+
+def module_file(module: str) -> Path | None:
+    """The file that `python -m MODULE` would run, found without importing its packages; None if there is none."""
+    folder = package_directory().joinpath(*module.split(".")[1:])
+    for file in (folder / "__main__.py", folder.with_name(folder.name + ".py")):
+        if file.is_file():
+            return file
+    return None
+
+
+def runnable_modules() -> Iterator[str]:
+    """Names of Pyserini's modules that have a command line."""
+    root = package_directory()
+    for file in sorted(root.rglob("*.py")):
+        if file.parent == root and file.name == "__main__.py":
+            continue
+        has_main = b"__main__" in file.read_bytes() and not file.name.startswith("_")
+        if has_main or file.name == "__main__.py":
+            parts = file.relative_to(root).with_suffix("").parts
+            yield ".".join(["pyserini", *(p for p in parts if p != "__main__")])
+
+
+def topic_names() -> dict[str, Any]:
+    """Stock topic names → Anserini's `Topics` constants. Needs a running JVM."""
+    return _table("topics_mapping")
+
+
+def qrels_names() -> dict[str, Any]:
+    """Stock qrels names → Anserini's `Qrels` constants. Needs a running JVM."""
+    return _table("qrels_mapping")
+
+
+def _table(attribute: str) -> dict[str, Any]:
+    """A table of Pyserini 1.6 to 2.3; later versions fetch theirs from the network at every use."""
+    table = getattr(import_module("pyserini.search._base"), attribute, None)
+    if table is None:
+        raise SdrError(f"pyserini {pyserini_version()} has no table of stock names; give the path of a file instead")
+    return table

@@ -1,0 +1,63 @@
+"""The command `anserini MODULE ARGS ...`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pyserini_sdr.anserini import compat, jvm, runner
+from pyserini_sdr.anserini.command import COMMAND
+from pyserini_sdr.core.errors import UsageError
+
+
+def test_help_is_ours_only_without_a_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    assert COMMAND.execute("python -m pyserini_sdr.anserini", ["--help"]) == 0
+    assert "PYSERINI_SDR_JAVA_HOME" in capsys.readouterr().out
+    seen = []
+    monkeypatch.setattr(runner, "run_module", lambda module, args: seen.append((module, args)))
+    COMMAND.execute("python -m pyserini_sdr.anserini", ["pyserini.search.faiss", "--help"])
+    assert seen == [("pyserini.search.faiss", ["--help"])]
+    assert capsys.readouterr().out == ""
+
+
+def test_module_is_required():
+    with pytest.raises(UsageError, match="MODULE is required"):
+        COMMAND.execute("prog", [])
+
+
+@pytest.mark.parametrize("module", ["pyserini.search.fais", "os", "pyserini", "pyserini.search.faiss.nothing"])
+def test_unknown_module_is_refused_before_java_is_needed(module: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(jvm, "start", lambda: pytest.fail("the JVM was started"))
+    with pytest.raises(UsageError, match="unknown Pyserini module"):
+        runner.run_module(module, [])
+
+
+def test_nearest_module_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(jvm, "start", lambda: pytest.fail("the JVM was started"))
+    with pytest.raises(UsageError, match=r"did you mean 'pyserini\.search\.faiss'"):
+        runner.run_module("pyserini.search.fais", [])
+
+
+def test_runnable_modules_have_a_file():
+    modules = list(compat.runnable_modules())
+    assert {"pyserini.search.faiss", "pyserini.encode", "pyserini.eval.trec_eval", "pyserini.fusion"} <= set(modules)
+    assert all(compat.module_file(module) for module in modules if module != "pyserini.index")
+
+
+def test_without_java_it_is_one_line(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-m", "pyserini_sdr.anserini", "pyserini.fusion", "--help"],
+        env={**os.environ, "PYSERINI_SDR_JAVA_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"error: PYSERINI_SDR_JAVA_HOME={tmp_path} cannot be used: no bin/java there; "
+        "set PYSERINI_SDR_JAVA_HOME to a JDK 21 or newer, or unset it\n"
+    )

@@ -1,0 +1,75 @@
+"""The JVM in a process: quiet, once, and not in the way of Python's signals."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pyserini_sdr.anserini.java import Java
+from pyserini_sdr.anserini.jvm import jvm_options
+
+
+def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_options_follow_the_java():
+    new, trimmed = Java(Path("/x"), "25.0.3", True, "PATH"), Java(Path("/x"), "21.0.4", False, "PATH")
+    assert "--add-modules=jdk.incubator.vector" in jvm_options(new)
+    assert not [option for option in jvm_options(trimmed) if "vector" in option or "unsafe" in option]
+
+
+@pytest.mark.usefixtures("found_java")
+def test_start_is_quiet_and_may_be_repeated():
+    done = python(
+        "from pyserini_sdr.anserini import jvm\n"
+        "assert jvm.start() == jvm.start()\n"
+        "import pyserini.pyclass\n"
+        "from pyserini.pyclass import JString\n"
+        "print(jvm.autoclass('io.anserini.search.SimpleSearcher').__name__)\n"
+    )
+    assert (done.stdout, done.stderr) == ("io.anserini.search.SimpleSearcher\n", "")
+
+
+@pytest.mark.usefixtures("found_java")
+def test_other_messages_at_start_are_passed_on():
+    done = python("from pyserini_sdr.anserini import jvm; jvm.start()", JAVA_TOOL_OPTIONS="-Dx=y")
+    assert done.stderr == "Picked up JAVA_TOOL_OPTIONS: -Dx=y\n"
+
+
+@pytest.mark.usefixtures("found_java")
+def test_interrupt_reaches_python():
+    """The JVM would end the process on SIGINT, and half-written files would stay."""
+    done = python(
+        "import os, signal, time\n"
+        "from pyserini_sdr.anserini import jvm\n"
+        "jvm.start()\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGINT); time.sleep(5)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('cleaned up')\n"
+    )
+    assert (done.returncode, done.stdout) == (0, "cleaned up\n")
+
+
+@pytest.mark.usefixtures("found_java")
+def test_java_prints_beside_the_results():
+    done = python(
+        "from pyserini_sdr.anserini import jvm\n"
+        "out = jvm.autoclass('java.lang.System').out\n"
+        "print('before')\n"
+        "with jvm.prints_to_stderr(): out.println('from Java')\n"
+        "print('after')\n"
+    )
+    assert (done.stdout, done.stderr) == ("before\nafter\n", "from Java\n")
