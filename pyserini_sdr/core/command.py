@@ -7,6 +7,7 @@ named by a `"module:function"` string and imported only when it runs.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 
 from . import options as opt
 from .errors import SdrError, UsageError, unknown
+from .runtime import share_cores
 
 
 def load(target: str) -> Any:
@@ -83,6 +85,8 @@ class CommandGroup:
 def main(command: Command | CommandGroup | Any, module: str, argv: Sequence[str] | None = None) -> None:
     """Runs a command as a process: one-line errors on standard error, exit status 2 for usage and 1 for failure."""
     prog = f"python -m {module}"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that temporary files are removed
+    share_cores()
     try:
         status = command.execute(prog, list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()

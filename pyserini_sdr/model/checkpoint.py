@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from .encoder import _quiet_transformers
+from .encoder import quiet_transformers
 from .spec import EncoderSpec
 
 
@@ -27,7 +27,7 @@ def save_checkpoint(directory: Path, backbone: nn.Module, tokenizer: Any, spec: 
     for key in ("is_local", "local_files_only", "name_or_path", "max_length", "stride", "truncation_strategy"):
         tokenizer.init_kwargs.pop(key, None)
     tokenizer.name_or_path = ""
-    with _quiet_transformers():
+    with quiet_transformers():
         backbone.save_pretrained(directory)
         tokenizer.save_pretrained(directory)
     spec.save(directory)

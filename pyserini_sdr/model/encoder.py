@@ -120,7 +120,7 @@ class BiEncoder:
         spec = read_spec(resolved.directory, overrides, fallback=RAW_BACKBONE if raw_backbone else None)
         if not spec.backbone or resolved.source != "path":
             spec = EncoderSpec(**{**spec.to_dict(), "backbone": resolved.name})
-        backbone, tokenizer = _load_weights(resolved.directory)
+        backbone, tokenizer = load_weights(resolved.directory)
         if backbone.config.hidden_size != spec.dimension:
             raise DataError(
                 resolved.directory / SPEC_FILE,
@@ -234,7 +234,8 @@ def weights_fingerprint(directory: Path) -> str:
 
 
 @contextlib.contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
+    """Silences loading bars and reports; what they would tell is checked instead."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -248,10 +249,11 @@ def _quiet_transformers() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _load_weights(directory: Path) -> tuple[nn.Module, Any]:
+def load_weights(directory: Path) -> tuple[nn.Module, Any]:
+    """The float32 transformer and the tokenizer of a checkpoint directory; no weight may be missing or unexpected."""
     from transformers import AutoModel, AutoTokenizer
 
-    with _quiet_transformers():
+    with quiet_transformers():
         try:
             backbone, report = AutoModel.from_pretrained(
                 directory, output_loading_info=True, dtype=torch.float32, local_files_only=True

@@ -1,0 +1,1 @@
+"""Negatives for training: documents that a retriever ranks high and nobody calls relevant."""

@@ -1,0 +1,127 @@
+"""What a training run learns from: groups from a file, pairs alone, or negatives that the encoder mines itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import DataError, UsageError
+from ..core.progress import note, warn
+from ..data.collection import Collection
+from ..data.group import Candidate, Group
+from ..data.groups import read_groups
+from ..data.store import DocumentStore
+from ..losses.base import Need
+from ..mine.engine import ensure_index, known_positives, mine, training_positives
+from ..mine.options import MineOptions
+from ..model.names import resolve_encoder
+from ..model.spec import is_raw_backbone
+from ..search.searcher import Searcher
+from ..trec.run import RunWriter
+from .options import TrainOptions
+
+NO_DEV = "none"
+"""Name of the dev split that stands for no dev evaluation."""
+
+
+@dataclass
+class TrainingData:
+    """What a training run learns from.
+
+    Args:
+        groups: queries with positives and negatives.
+        known: query id → documents known to be relevant.
+        texts: document id → text.
+        dev_run: run over the dev topics, if the encoder has mined its own negatives.
+    """
+
+    groups: list[Group]
+    known: Mapping[str, set[str]]
+    texts: DocumentStore
+    dev_run: Path | None
+
+
+def load_data(
+    options: TrainOptions, collection: Collection, losses: list[tuple[Any, str, float]], work: Path
+) -> TrainingData:
+    """The data that the options name, checked against what the losses need."""
+    positives, topics = training_positives(collection, options.max_queries, options.seed)
+    known = known_positives(collection, positives)
+    if options.groups is not None:
+        groups = list(read_groups(options.groups))
+        if options.max_queries is not None and options.max_queries < len(groups):
+            order = np.random.default_rng(options.seed).permutation(len(groups))[: options.max_queries]
+            groups = [groups[i] for i in sorted(order.tolist())]
+        for group in groups:  # negatives that the collection knows to be relevant are not negatives
+            relevant = known.setdefault(group.query_id, set())
+            group.negatives = [c for c in group.negatives if c.id is None or c.id not in relevant]
+        dev_run = None
+    elif options.negatives == 0:
+        groups = [
+            Group(qid, topics[qid], [Candidate(id=docid) for docid in docids]) for qid, docids in positives.items()
+        ]
+        dev_run = None
+    else:
+        groups, dev_run = _mine_own(options, collection, work)
+    have = any(group.negatives for group in groups)
+    for loss, name, _ in losses:
+        if Need.NEGATIVES in loss.needs and (options.negatives == 0 or not have):
+            raise UsageError(f"--loss {name}: needs negatives; give --groups from `mine`, and --negatives at least 1")
+    if any(Need.NEGATIVES in loss.needs for loss, _, _ in losses):
+        dropped = sum(not group.negatives for group in groups)
+        groups = [group for group in groups if group.negatives]
+        if dropped:
+            warn(f"{dropped} queries without a negative are left out")
+    if len(groups) < 2:
+        raise UsageError(f"--collection {options.collection}: {len(groups)} training queries, at least 2 are needed")
+    note(f"training on {len(groups):,} queries")
+    store = DocumentStore(collection.corpus)
+    _check_texts(groups, store, options)
+    return TrainingData(groups, known, store, dev_run)
+
+
+def _mine_own(options: TrainOptions, collection: Collection, work: Path) -> tuple[list[Group], Path | None]:
+    """Negatives by the encoder that is about to be trained, and its run over the dev topics."""
+    index, output = work / "mined" / "index", work / "mined" / "groups.jsonl"
+    dev_run = None if options.dev_split == NO_DEV else work / "mined" / "dev.trec"
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("--groups: is required with several processes; mine first")
+    if is_raw_backbone(resolve_encoder(options.encoder).directory):
+        raise UsageError(
+            "--groups: is required for a raw backbone, whose own rankings mean nothing; mine with BM25, say"
+        )
+    note("no --groups: the encoder mines its own negatives")
+    ensure_index(collection.corpus, index, options.encoder, device=options.device, max_length=options.max_length)
+    if not output.exists():
+        mine(
+            MineOptions(
+                collection=options.collection,
+                output=output,
+                index=index,
+                device=options.device,
+                max_queries=options.max_queries,
+                seed=options.seed,
+            )
+        )
+    if dev_run is not None and not dev_run.exists():
+        searcher = Searcher(index, device=options.device)
+        with RunWriter(dev_run) as writer:
+            for qid, ranking in searcher.search_topics(collection.topics(options.dev_split), 10):
+                writer.write(qid, [docid for docid, _ in ranking], [score for _, score in ranking])
+    return list(read_groups(output)), dev_run
+
+
+def _check_texts(groups: list[Group], store: DocumentStore, options: TrainOptions) -> None:
+    ids = (c.id for group in groups for c in (*group.positives, *group.negatives) if c.text is None)
+    missing = store.missing(dict.fromkeys(id for id in ids if id is not None))
+    if missing:
+        raise DataError(
+            options.groups or options.collection,
+            f"{len(missing)} documents are not in the corpus (first: {missing[0]!r})",
+            remedy="python -m pyserini_sdr.collection check",
+        )

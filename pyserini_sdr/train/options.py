@@ -1,0 +1,108 @@
+"""The flags of `train`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..core.options import at_least, between, option
+
+
+@dataclass
+class TrainOptions:
+    """From a collection and an encoder to a better encoder."""
+
+    collection: Path = option(help="collection directory", metavar="DIR")
+    encoder: str = option(help="checkpoint directory, all-MiniLM-L6-v2 (bundled), or a model on the hub")
+    output: Path = option(help="checkpoint directory to make", metavar="DIR")
+    overwrite: bool = option(False, help="replace what is in --output, finished or not")
+
+    groups: Path | None = option(
+        None, help="training groups (from `mine`); left out, the encoder mines its own negatives first", group="data"
+    )
+    negatives: int = option(1, help="negatives per query and step", check=at_least(0), group="data")
+    positives: int = option(1, help="positives per query and step, at most", check=at_least(1), group="data")
+    max_queries: int | None = option(
+        None, help="train on this many queries, drawn at random", check=at_least(1), group="data"
+    )
+
+    loss: list[str] = option(["distributed-margin"], help="NAME or NAME:WEIGHT; several are added", group="loss")
+    loss_option: list[str] | None = option(None, help="NAME.option=value, see --list-losses", group="loss")
+
+    batch_size: int = option(
+        32, help="queries per optimiser step, over all processes", check=at_least(2), group="optimisation"
+    )
+    micro_batch_size: int | None = option(
+        None,
+        help="texts whose activations are kept at a time; gradients stay exact (default: all)",
+        check=at_least(1),
+        group="optimisation",
+    )
+    epochs: float = option(
+        1.0, help="passes over the queries, if --max-steps is not given", check=at_least(0), group="optimisation"
+    )
+    max_steps: int | None = option(None, help="optimiser steps", check=at_least(1), group="optimisation")
+    learning_rate: float = option(3e-5, help="peak of the schedule", check=at_least(0), group="optimisation")
+    warmup: float = option(
+        0.1, help="part of the steps over which the rate rises", check=between(0, 1), group="optimisation"
+    )
+    scheduler: Literal["linear", "cosine", "constant_with_warmup"] = option(
+        "linear", help="of the learning rate", group="optimisation"
+    )
+    weight_decay: float = option(0.01, help="of AdamW", check=at_least(0), group="optimisation")
+    max_grad_norm: float = option(1.0, help="gradient clipping; 0 for none", check=at_least(0), group="optimisation")
+    precision: Literal["auto", "fp32", "bf16"] = option(
+        "auto", help="auto is bf16 autocast where the hardware has it", group="optimisation"
+    )
+    device: str = option("auto", help="cpu, cuda, cuda:N or auto", group="optimisation")
+    seed: int = option(0, help="of data order, negatives and dropout", check=at_least(0), group="optimisation")
+
+    pooling: Literal["cls", "mean"] | None = option(
+        None, help="default: the encoder's; mean for a raw backbone", group="encoder"
+    )
+    similarity: Literal["cosine", "dot"] | None = option(
+        None, help="default: the encoder's; cosine for a raw backbone", group="encoder"
+    )
+    query_prefix: str | None = option(None, help="default: the encoder's", group="encoder")
+    document_prefix: str | None = option(None, help="default: the encoder's", group="encoder")
+    query_max_length: int | None = option(
+        None, help="default: the encoder's, 64 at most", check=at_least(2), group="encoder"
+    )
+    max_length: int | None = option(
+        None, help="of documents; default: the encoder's, 256 at most", check=at_least(2), group="encoder"
+    )
+
+    dev_split: str = option(
+        "dev", help="split that selects the checkpoint; `none` for the last one", group="dev evaluation"
+    )
+    dev_run: Path | None = option(
+        None, help="run over the dev topics whose best documents join the pool", group="dev evaluation"
+    )
+    dev_pool: int = option(2000, help="documents ranked for every dev query", check=at_least(2), group="dev evaluation")
+    dev_queries: int = option(500, help="dev queries used, drawn at random", check=at_least(1), group="dev evaluation")
+    dev_metric: str = option("ndcg_cut_10", help="what selects the checkpoint", group="dev evaluation")
+    eval_steps: int | None = option(
+        None, help="steps between evaluations (default: ten in all)", check=at_least(1), group="dev evaluation"
+    )
+    patience: int = option(
+        4,
+        help="evaluations without a better one before it stops; 0 never stops",
+        check=at_least(0),
+        group="dev evaluation",
+    )
+
+    logging_steps: int = option(10, help="steps between log entries", check=at_least(1), group="output")
+    report_to: list[str] = option(["none"], help="Trainer integrations: tensorboard, wandb, ...", group="output")
+    keep_checkpoints: bool = option(False, help="keep the intermediate checkpoints", group="output")
+
+    def spec_overrides(self) -> dict[str, Any]:
+        """The `EncoderSpec` fields that flags override."""
+        return {
+            "pooling": self.pooling,
+            "similarity": self.similarity,
+            "query_prefix": self.query_prefix,
+            "document_prefix": self.document_prefix,
+            "query_max_length": self.query_max_length,
+            "document_max_length": self.max_length,
+        }

@@ -1,0 +1,132 @@
+"""The one subclass of `transformers.Trainer`: it provides scheduling, logging, resumption; ours is what a step is."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import PrinterCallback, Trainer, TrainingArguments
+
+from ..model.checkpoint import save_checkpoint
+from ..model.encoder import BiEncoder, load_weights
+from .batches import BatchSource
+from .dev import DevEvaluator
+from .gather import sum_gradients
+from .log import Progress
+from .step import Step
+
+_LOSS_FILE = "loss.safetensors"
+
+
+class Student(nn.Module):
+    """What is trained: the encoder and the losses' own parameters.
+
+    Args:
+        backbone: the transformer.
+        losses: loss modules.
+    """
+
+    def __init__(self, backbone: nn.Module, losses: list[nn.Module]) -> None:
+        super().__init__()
+        self.backbone, self.losses = backbone, nn.ModuleList(losses)
+
+
+class SdrTrainer(Trainer):
+    """Trains a bi-encoder.
+
+    Args:
+        encoder: what is trained.
+        step: computes the loss.
+        source: the batches.
+        dev: selects the checkpoint, or None.
+        arguments: of the Trainer.
+        precision: of documents in the dev evaluation.
+        callbacks: of the Trainer.
+    """
+
+    def __init__(
+        self,
+        encoder: BiEncoder,
+        step: Step,
+        source: BatchSource,
+        dev: DevEvaluator | None,
+        arguments: TrainingArguments,
+        precision: str,
+        callbacks: list[Any],
+    ) -> None:
+        self.encoder, self.step, self.source, self.dev, self.precision = encoder, step, source, dev, precision
+        self.triples = 0
+        self.eval_seconds = 0.0
+        self._logged: dict[str, list[float]] = defaultdict(list)
+        student = Student(encoder.backbone, [loss for loss, _, _ in step.losses])
+        super().__init__(
+            model=student, args=arguments, callbacks=callbacks, eval_dataset=list(dev.topics) if dev else None
+        )
+        self.remove_callback(PrinterCallback)
+        self.add_callback(Progress(dev.metric if dev else ""))
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Whole batches, the same on every process: each encodes its share of it (`gather.py`)."""
+        return DataLoader(self.source, batch_size=None, shuffle=False)
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None) -> Tensor:
+        student = self.accelerator.unwrap_model(model)  # DDP's own averaging is not wanted, see `gather.py`
+        progress = self.state.global_step / max(self.state.max_steps, 1)
+        loss, logs = self.step(student.backbone, inputs["batch"], progress)
+        self.triples += inputs["batch"].triples
+        for key, value in logs.items():
+            self._logged[key].append(value)
+        return loss
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        loss = super().training_step(*args, **kwargs)
+        sum_gradients(self.encoder.backbone)
+        return loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            logs = logs | {key: sum(values) / len(values) for key, values in self._logged.items()}
+            self._logged.clear()
+        super().log(logs, start_time)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """The dev metric; every process computes it, so that all stop together."""
+        assert self.dev is not None
+        start = time.perf_counter()
+        value = self.dev(self.encoder.backbone, self.encoder.tokenizer, self.encoder.spec, self.precision)
+        seconds = time.perf_counter() - start
+        self.eval_seconds += seconds
+        metrics = {f"eval_{self.dev.metric}": value, "eval_seconds": round(seconds, 2)}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        directory = Path(output_dir or self.args.output_dir)
+        save_checkpoint(directory, self.encoder.backbone, self.encoder.tokenizer, self.encoder.spec)
+        learned = {key: value.contiguous() for key, value in self.model.losses.state_dict().items()}
+        if learned:
+            save_file(learned, directory / _LOSS_FILE)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        directory = Path(resume_from_checkpoint)
+        state = load_weights(directory)[0].state_dict()
+        self.encoder.backbone.load_state_dict(state)
+        if (directory / _LOSS_FILE).exists():
+            self.model.losses.load_state_dict(load_file(directory / _LOSS_FILE))
+
+    def _load_best_model(self) -> None:
+        if self.state.best_model_checkpoint is not None:
+            self._load_from_checkpoint(self.state.best_model_checkpoint)
+
+    @torch.no_grad()
+    def untrained(self) -> float:
+        """The dev metric before the first step, logged as step 0."""
+        metrics = self.evaluate()
+        return metrics[f"eval_{self.dev.metric}"]
