@@ -1,0 +1,1 @@
+"""The command `collection`: building and checking collection directories."""

@@ -1,0 +1,1 @@
+"""Collections, streamed corpora, training groups. Imports no torch."""
