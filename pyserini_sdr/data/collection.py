@@ -78,19 +78,19 @@ class Collection:
         """Query id → document id → grade of a split."""
         return read_qrels(self.qrels_path(split))
 
-    def pairs(self) -> list[tuple[str, str]]:
-        """The training positives `(query id, document id)`, each once, in file order.
+    def pairs(self, split: str = "train") -> list[tuple[str, str]]:
+        """The training positives `(query id, document id)` of a split, each once, in file order.
 
-        From `train.pairs.tsv`, or else from `qrels.train.txt` where the grade is above 0.
+        Of `train`, from `train.pairs.tsv`; where there is none, and of other splits, from the qrels, grade > 0.
         """
-        if self.pairs_path.is_file():
+        if split == "train" and self.pairs_path.is_file():
             return list(dict.fromkeys((qid, docid) for _, qid, docid in read_pairs(self.pairs_path)))
-        if not (self.path / "qrels.train.txt").is_file():
+        if split == "train" and not (self.path / "qrels.train.txt").is_file():
             raise DataError(
                 self.path, f"no training pairs: neither {PAIRS} nor qrels.train.txt", remedy="add one of the two"
             )
         return [
-            (qid, docid) for qid, grades in self.qrels("train").items() for docid, grade in grades.items() if grade > 0
+            (qid, docid) for qid, grades in self.qrels(split).items() for docid, grade in grades.items() if grade > 0
         ]
 
     @property

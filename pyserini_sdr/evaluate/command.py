@@ -32,6 +32,9 @@ class EvaluateOptions:
     )
     seed: int = option(0, help="of bootstrap and randomisation", check=at_least(0))
     topics: Path | None = option(None, help="topics, to show their texts in the report")
+    training: list[str] | None = option(
+        None, help="trained checkpoints behind the runs, to show what they cost and how they learnt", metavar="NAME=DIR"
+    )
     per_query: bool = option(False, help="give every topic's values too")
     format: Literal["markdown", "csv", "json"] = option("markdown", help="of the table on standard output")
     output: Path | None = option(

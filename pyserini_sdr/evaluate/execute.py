@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from ..core.errors import UsageError
 from ..core.files import atomic_directory, atomic_file
@@ -13,12 +14,14 @@ from ..trec.topics import read_topics
 from . import tables
 from .command import EvaluateOptions
 from .engine import Evaluation, evaluate_runs, run_names
+from .training import HEADER, Training, read_trainings, sections
 
 
 def execute(options: EvaluateOptions) -> None:
     """Evaluates, prints the table, and writes `--output`."""
     _check_output(options)
     queries = read_topics(options.topics) if options.topics else {}
+    trainings = read_trainings(options.training or [])
     names = run_names(options.runs, options.names)
     evaluation = evaluate_runs(
         options.qrels,
@@ -30,9 +33,9 @@ def execute(options: EvaluateOptions) -> None:
         seed=options.seed,
         relevance_level=options.relevance_level,
     )
-    print(render(evaluation, options.format, per_query=options.per_query), end="")
+    print(render(evaluation, options.format, per_query=options.per_query, trainings=trainings), end="")
     if options.output is not None:
-        _write(evaluation, options, queries)
+        _write(evaluation, options, queries, trainings)
         note(f"{options.output}: table.md, table.csv, results.json, report.html")
 
 
@@ -47,22 +50,33 @@ def _check_output(options: EvaluateOptions) -> None:
         raise UsageError(f"--output {path}: already exists and is not empty; give another path or --overwrite")
 
 
-def render(evaluation: Evaluation, format: str, *, per_query: bool = False) -> str:
-    """The evaluation as `markdown`, `csv` or `json`."""
+def render(evaluation: Evaluation, format: str, *, per_query: bool = False, trainings: Sequence[Training] = ()) -> str:
+    """The evaluation as `markdown` (with a table of what training cost), `csv` or `json`."""
     if format == "json":
         return json.dumps(evaluation.to_dict(per_query=per_query), indent=2, ensure_ascii=False) + "\n"
-    return (tables.markdown if format == "markdown" else tables.csv_text)(evaluation, per_query=per_query)
+    if format == "csv":
+        return tables.csv_text(evaluation, per_query=per_query)
+    text = tables.markdown(evaluation, per_query=per_query)
+    if trainings:
+        text += "\n" + tables.markdown_table(HEADER, [training.row() for training in trainings]) + "\n"
+    return text
 
 
-def _write(evaluation: Evaluation, options: EvaluateOptions, queries: dict[str, str]) -> None:
+def _write(
+    evaluation: Evaluation, options: EvaluateOptions, queries: dict[str, str], trainings: Sequence[Training]
+) -> None:
     from .report import write_report
 
     with atomic_directory(options.output, overwrite=options.overwrite) as directory:
         for name, format in (("table.md", "markdown"), ("table.csv", "csv")):
             with atomic_file(directory / name) as handle:
-                handle.write(render(evaluation, format, per_query=options.per_query))
+                handle.write(render(evaluation, format, per_query=options.per_query, trainings=trainings))
         write_report(
-            directory / "report.html", evaluation, title=f"Evaluation on {options.qrels.name}", queries=queries
+            directory / "report.html",
+            evaluation,
+            title=f"Evaluation on {options.qrels.name}",
+            sections=sections(trainings),
+            queries=queries,
         )
         inputs = [options.qrels, *options.runs, *([options.topics] if options.topics else [])]
         results = evaluation.to_dict(per_query=options.per_query)
@@ -73,4 +87,5 @@ def _write(evaluation: Evaluation, options: EvaluateOptions, queries: dict[str, 
             inputs=inputs,
             seed=options.seed,
             results=results,
+            training={training.name: training.manifest for training in trainings},
         )

@@ -57,11 +57,11 @@ def markdown(evaluation: Evaluation, *, per_query: bool = False) -> str:
             mark = marks(evaluation, run.name, measure)
             cells.append(f"{run.means[measure]:.4f} [{low:.3f}, {high:.3f}]{' ' * bool(mark)}{mark}")
         rows.append([*cells, str(run.counts.judged), str(run.counts.missing)])
-    parts = [_markdown_table(["run", *evaluation.measures, *counts], rows)]
+    parts = [markdown_table(["run", *evaluation.measures, *counts], rows)]
     if evaluation.comparisons:
         header = ["run", "baseline", "metric", "difference [95 % CI]", "p (raw)", correction_label(evaluation), "d"]
         compared = [_comparison_cells(comparison) for comparison in evaluation.comparisons]
-        parts.append(_markdown_table([*header, "win/tie/loss"], compared))
+        parts.append(markdown_table([*header, "win/tie/loss"], compared))
     notes = [legend(evaluation), *evaluation.notes()]
     parts.append("\n".join(f"- {note}" for note in notes if note))
     if per_query:
@@ -85,10 +85,12 @@ def _comparison_cells(c: Comparison) -> list[str]:
 def _per_query_table(evaluation: Evaluation, measure: str) -> str:
     topics = evaluation.runs[0].values[measure]
     rows = [[qid, *(f"{run.values[measure][qid]:.4f}" for run in evaluation.runs)] for qid in topics]
-    return _markdown_table([f"topic ({measure})", *(run.name for run in evaluation.runs)], rows)
+    return markdown_table([f"topic ({measure})", *(run.name for run in evaluation.runs)], rows)
 
 
-def _markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in GitHub's markdown, columns aligned."""
+
     def escape(row: Sequence[str]) -> list[str]:
         return [cell.replace("|", "\\|") for cell in row]
 

@@ -32,8 +32,8 @@ def mine(options: MineOptions) -> None:
     if options.output.exists() and not options.overwrite:
         raise DataError(options.output, "already exists", remedy="give another file or --overwrite")
     collection = Collection.open(options.collection)
-    positives, topics = training_positives(collection, options.max_queries, options.seed)
-    known = known_positives(collection, positives)
+    positives, topics = training_positives(collection, options.split, options.max_queries, options.seed)
+    known = known_positives(collection, options.split, positives)
     with ExitStack() as stack:
         sources = [_ranked(run, topics) for run in options.runs or ()]
         if options.index:
@@ -54,16 +54,16 @@ def mine(options: MineOptions) -> None:
 
 
 def training_positives(
-    collection: Collection, max_queries: int | None = None, seed: int = 0
+    collection: Collection, split: str, max_queries: int | None = None, seed: int = 0
 ) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Query id → positives, and query id → text, of the training queries (a random part of them if wanted)."""
+    """Query id → positives, and query id → text, of a training split (a random part of its queries if wanted)."""
     positives: dict[str, list[str]] = {}
-    for qid, docid in collection.pairs():
+    for qid, docid in collection.pairs(split):
         positives.setdefault(qid, []).append(docid)
-    topics = collection.topics("train")
+    topics = collection.topics(split)
     lacking = next((qid for qid in positives if qid not in topics), None)
     if lacking is not None:
-        raise DataError(collection.pairs_path, f"query {lacking!r} is not in the training topics")
+        raise DataError(collection.topics_path(split), f"lacks the query {lacking!r} of a training pair")
     if max_queries is not None and max_queries < len(positives):
         order = np.random.default_rng(seed).permutation(len(positives))[:max_queries]
         qids = list(positives)
@@ -71,11 +71,11 @@ def training_positives(
     return positives, {qid: topics[qid] for qid in positives}
 
 
-def known_positives(collection: Collection, positives: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
-    """Query id → every document that pairs or training qrels call relevant."""
+def known_positives(collection: Collection, split: str, positives: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
+    """Query id → every document that pairs or the split's qrels call relevant."""
     known = {qid: set(docids) for qid, docids in positives.items()}
-    if (collection.path / "qrels.train.txt").exists():
-        for qid, grades in collection.qrels("train").items():
+    if (collection.path / f"qrels.{split}.txt").exists():
+        for qid, grades in collection.qrels(split).items():
             if qid in known:
                 known[qid].update(docid for docid, grade in grades.items() if grade > 0)
     return known
@@ -133,6 +133,7 @@ def _dense(options: MineOptions, topics: Mapping[str, str]) -> Rankings:
         device=options.device,
         **{key: value for key, value in overrides.items() if value is not None},
     )
+    searcher.encoder.query_dtype = searcher.encoder.document_dtype
     for qid, ranking in searcher.search_topics(topics, options.last_rank):
         yield qid, [docid for docid, _ in ranking]
 
@@ -149,7 +150,7 @@ def _ranked(run: Path, topics: Mapping[str, str]) -> Rankings:
     """The rankings of a run file, in the order of `topics`; a query it lacks has an empty one."""
     found = {qid: [docid for docid, _ in ranking] for qid, ranking in iter_run(run) if qid in topics}
     if not found:
-        raise DataError(run, "holds none of the training queries", remedy="search topics.train.tsv for it")
+        raise DataError(run, "holds none of the training queries", remedy="search the topics of that split for it")
     return ((qid, found.get(qid, [])) for qid in topics)
 
 

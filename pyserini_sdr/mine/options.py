@@ -15,6 +15,7 @@ class MineOptions:
 
     collection: Path = option(help="collection directory with topics and training pairs", metavar="DIR")
     output: Path = option(help="training groups to write (.jsonl or .jsonl.gz)", metavar="FILE")
+    split: str = option("train", help="split whose queries are trained on")
     runs: list[Path] | None = option(None, help="TREC runs to take negatives from", group="source, one or several")
     index: Path | None = option(
         None, help="index to search with its encoder; made with --encoder if not there", group="source, one or several"

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ..anserini.bm25 import BM25Searcher
-from ..anserini.stock import faiss_search_command, lucene_search_command, path_warnings
+from ..anserini.stock import StockCommand, faiss_search_command, lucene_search_command, path_warnings
 from ..anserini.topics import load_topics
 from ..core.manifest import write_manifest
 from ..core.options import as_dict
 from ..core.progress import bar, note, warn
+from ..model.encoder import BiEncoder
 from ..trec.fuse import fuse
 from ..trec.run import Ranking, RunWriter, rank
 from .options import BM25Options, DenseOptions, HybridOptions, QueryEncoderOptions, RunOptions
@@ -25,34 +26,22 @@ def dense(options: DenseOptions) -> None:
     """Writes a dense run and prints the stock command that gives the same."""
     topics = load_topics(options.topics)
     searcher = _open(options.index, options)
-    _write(options, "sdr-dense", _dense_results(searcher, topics, options), len(topics), **searcher.encoder.identity())
-    spec, resolved = searcher.encoder.spec, searcher.encoder.resolved
-    if resolved is None or options.remove_query or options.output_format != "trec":
-        return
-    for path, role in ((resolved.directory, "encoder"), (options.index, "index"), (options.topics, "topics")):
-        for warning in path_warnings(path, role):
-            warn(warning)
-    command = faiss_search_command(
-        index=options.index,
-        topics=options.topics,
-        encoder=resolved.directory,
-        output=f"{options.output}.stock",
-        pooling=spec.pooling,
-        l2_norm=spec.normalize,
-        query_prefix=spec.query_prefix,
-        hits=options.hits,
+    _write(
+        options,
+        "sdr-dense",
+        _dense_results(searcher, topics, options),
+        len(topics),
+        stock=_stock_dense(options, searcher.encoder),
+        **searcher.encoder.identity(),
     )
-    note(f"the same with stock Pyserini:\n  {command}")
 
 
 def bm25(options: BM25Options) -> None:
     """Writes a BM25 run and prints the stock command that gives the same."""
     topics = load_topics(options.topics)
-    with BM25Searcher(options.index, options.k1, options.b) as searcher:
-        results = _bm25_results(searcher, topics, options)
-        _write(options, f"sdr-bm25-k1={options.k1:g}-b={options.b:g}", results, len(topics))
+    stock = None
     if not options.remove_query and options.output_format == "trec":
-        command = lucene_search_command(
+        stock = lucene_search_command(
             index=options.index,
             topics=options.topics,
             output=f"{options.output}.stock",
@@ -60,7 +49,9 @@ def bm25(options: BM25Options) -> None:
             k1=options.k1,
             b=options.b,
         )
-        note(f"the same with stock Pyserini:\n  {command}")
+    with BM25Searcher(options.index, options.k1, options.b) as searcher:
+        results = _bm25_results(searcher, topics, options)
+        _write(options, f"sdr-bm25-k1={options.k1:g}-b={options.b:g}", results, len(topics), stock=stock)
 
 
 def hybrid(options: HybridOptions) -> None:
@@ -78,6 +69,26 @@ def hybrid(options: HybridOptions) -> None:
         )
         fused = ((qid, _fuse(first, second, options, settings)) for (qid, first), (_, second) in both)
         _write(options, tag, fused, len(topics), rule=options.rule, **settings, **searcher.encoder.identity())
+
+
+def _stock_dense(options: DenseOptions, encoder: BiEncoder) -> StockCommand | None:
+    """The stock command that gives the same run, None where stock has no such thing."""
+    if encoder.resolved is None or options.remove_query or options.output_format != "trec":
+        return None
+    directory = encoder.resolved.directory
+    for path, role in ((directory, "encoder"), (options.index, "index"), (options.topics, "topics")):
+        for warning in path_warnings(path, role):
+            warn(warning)
+    return faiss_search_command(
+        index=options.index,
+        topics=options.topics,
+        encoder=directory,
+        output=f"{options.output}.stock",
+        pooling=encoder.spec.pooling,
+        l2_norm=encoder.spec.normalize,
+        query_prefix=encoder.spec.query_prefix,
+        hits=options.hits,
+    )
 
 
 def _open(index: Path, options: QueryEncoderOptions) -> Searcher:
@@ -136,7 +147,9 @@ def _short(value: Any) -> str:
     )
 
 
-def _write(options: RunOptions, tag: str, results: Results, topics: int, **facts: Any) -> None:
+def _write(
+    options: RunOptions, tag: str, results: Results, topics: int, *, stock: StockCommand | None = None, **facts: Any
+) -> None:
     start = time.perf_counter()
     with RunWriter(options.output, options.tag or tag, options.output_format) as writer:
         for qid, ranking in results:
@@ -149,6 +162,9 @@ def _write(options: RunOptions, tag: str, results: Results, topics: int, **facts
         topics=topics,
         lines=writer.lines,
         search_seconds=round(seconds, 3),
+        stock_command=str(stock) if stock else None,
         **facts,
     )
     note(f"{options.output}: {writer.lines:,} lines for {topics:,} topics in {seconds:.1f} s")
+    if stock is not None:
+        note(f"the same with stock Pyserini:\n  {stock}")

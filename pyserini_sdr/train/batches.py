@@ -47,6 +47,9 @@ class BatchSource(Dataset):
         steps: number of steps.
         positives, negatives: documents per query and step, at most.
         seed: of all draws.
+
+    Attributes:
+        start: steps done before; item 0 is the batch after them.
     """
 
     def __init__(
@@ -73,7 +76,7 @@ class BatchSource(Dataset):
         return len(self.groups) // self.batch_size
 
     def __len__(self) -> int:
-        return self.steps - self.start
+        return self.steps
 
     def __getitem__(self, position: int) -> dict[str, TextBatch]:
         """The batch of step `start + position`."""

@@ -50,8 +50,8 @@ def load_data(
     options: TrainOptions, collection: Collection, losses: list[tuple[Any, str, float]], work: Path
 ) -> TrainingData:
     """The data that the options name, checked against what the losses need."""
-    positives, topics = training_positives(collection, options.max_queries, options.seed)
-    known = known_positives(collection, positives)
+    positives, topics = training_positives(collection, options.train_split, options.max_queries, options.seed)
+    known = known_positives(collection, options.train_split, positives)
     if options.groups is not None:
         groups = list(read_groups(options.groups))
         if options.max_queries is not None and options.max_queries < len(groups):
@@ -102,6 +102,7 @@ def _mine_own(options: TrainOptions, collection: Collection, work: Path) -> tupl
             MineOptions(
                 collection=options.collection,
                 output=output,
+                split=options.train_split,
                 index=index,
                 device=options.device,
                 max_queries=options.max_queries,

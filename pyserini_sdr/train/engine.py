@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
 
 from ..core.errors import DataError
@@ -102,12 +103,24 @@ def _load_encoder(options: TrainOptions) -> BiEncoder:
     if options.max_length is None:
         spec = dataclasses.replace(spec, document_max_length=min(spec.document_max_length, 256))
     encoder.spec = spec
+    if options.dropout is not None:
+        set_dropout(encoder.backbone, options.dropout)
     note(f"encoder: {encoder.resolved}")
     if encoder.resolved is not None and is_raw_backbone(encoder.resolved.directory):
         note(
             f"the encoder says nothing about pooling and similarity: trained with {spec.pooling} and {spec.similarity}"
         )
     return encoder
+
+
+def set_dropout(backbone: nn.Module, rate: float) -> None:
+    """Sets every dropout of a transformer; the configuration that is saved with it stays as it is."""
+    for module in backbone.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = rate
+        for name in ("attention_dropout", "dropout_prob"):  # rates that modules hand to functions
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, rate)
 
 
 def _trainer(

@@ -21,6 +21,7 @@ class TrainOptions:
     groups: Path | None = option(
         None, help="training groups (from `mine`); left out, the encoder mines its own negatives first", group="data"
     )
+    train_split: str = option("train", help="split whose queries are trained on", group="data")
     negatives: int = option(1, help="negatives per query and step", check=at_least(0), group="data")
     positives: int = option(1, help="positives per query and step, at most", check=at_least(1), group="data")
     max_queries: int | None = option(
@@ -52,6 +53,9 @@ class TrainOptions:
     )
     weight_decay: float = option(0.01, help="of AdamW", check=at_least(0), group="optimisation")
     max_grad_norm: float = option(1.0, help="gradient clipping; 0 for none", check=at_least(0), group="optimisation")
+    dropout: float | None = option(
+        None, help="of the encoder (default: as in its configuration)", check=between(0, 0.9), group="optimisation"
+    )
     precision: Literal["auto", "fp32", "bf16"] = option(
         "auto", help="auto is bf16 autocast where the hardware has it", group="optimisation"
     )

@@ -1,0 +1,199 @@
+"""`train` as a user runs it, on a tiny encoder: learns, selects, resumes, refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pyserini_sdr.core.errors import DataError, SdrError, UsageError
+from pyserini_sdr.mine.__main__ import COMMAND as MINE
+from pyserini_sdr.model.encoder import BiEncoder, load_weights
+from pyserini_sdr.train.__main__ import COMMAND as TRAIN
+
+FAST = ["--precision", "fp32", "--learning-rate", "1e-3", "--batch-size", "8", "--query-max-length", "16"]
+
+
+@pytest.fixture(scope="module")
+def groups(tiny_collection, tiny_encoder, tmp_path_factory) -> Path:
+    """Negatives of the tiny collection, from a run with every other document."""
+    folder = tmp_path_factory.mktemp("mined")
+    topics = (tiny_collection / "topics.train.tsv").read_text().splitlines()
+    docids = [json.loads(line)["id"] for line in next((tiny_collection / "corpus").glob("*")).read_text().splitlines()]
+    rng = np.random.default_rng(0)
+    with (folder / "run.trec").open("w") as run:
+        for line in topics:
+            for place, i in enumerate(rng.permutation(len(docids))[:20]):
+                run.write(f"{line.split(chr(9))[0]} Q0 {docids[i]} {place + 1} {20 - place} x\n")
+    MINE.execute("mine", ["--collection", str(tiny_collection), "--runs", str(folder / "run.trec"),
+                          "--output", str(folder / "groups.jsonl")])  # fmt: skip
+    return folder / "groups.jsonl"
+
+
+def arguments(collection: Path, encoder: Path, groups: Path | None, output: Path, *more: str) -> list[str]:
+    chosen = ["--groups", str(groups)] if groups else []
+    return ["--collection", str(collection), "--encoder", str(encoder), "--output", str(output), *chosen, *FAST, *more]
+
+
+def weights(directory: Path) -> dict[str, torch.Tensor]:
+    return load_weights(directory)[0].state_dict()
+
+
+def test_training_learns_and_writes_a_checkpoint(tiny_collection, tiny_encoder, groups, tmp_path):
+    output = tmp_path / "checkpoint"
+    TRAIN.execute("train", arguments(tiny_collection, tiny_encoder, groups, output, "--loss", "infonce",
+                                     "--max-steps", "60", "--eval-steps", "20"))  # fmt: skip
+    manifest = json.loads((output / "sdr_train.json").read_text())
+    log = json.loads((output / "train_log.json").read_text())
+    assert manifest["selection"]["best"] > manifest["selection"]["untrained"] + 0.1
+    assert [entry["step"] for entry in log["dev"]] == [0, 20, 40, 60]
+    assert log["steps"][-1]["loss"] < log["steps"][0]["loss"]
+    assert manifest["triples"] == 60 * 8
+    assert (output / "train_log.png").read_bytes().startswith(b"\x89PNG")
+    assert not (output / ".train").exists()
+    assert sorted(p.name for p in output.iterdir() if p.name.startswith(".")) == []
+    encoder = BiEncoder.load(output)
+    assert encoder.spec.query_max_length == 16 and encoder.spec.pooling == "mean"
+    assert np.allclose(np.linalg.norm(encoder.encode_queries(["river music"]), axis=1), 1, atol=1e-5)
+
+
+def test_the_best_checkpoint_is_the_one_that_is_kept(tiny_collection, tiny_encoder, groups, tmp_path):
+    output = tmp_path / "checkpoint"
+    TRAIN.execute("train", arguments(tiny_collection, tiny_encoder, groups, output, "--max-steps", "12",
+                                     "--eval-steps", "4", "--patience", "0", "--keep-checkpoints"))  # fmt: skip
+    best = json.loads((output / "sdr_train.json").read_text())["selection"]["best_step"]
+    kept, final = weights(output / ".train" / f"checkpoint-{best}"), weights(output)
+    assert all(torch.equal(kept[key], final[key]) for key in kept)
+
+
+def test_resumed_training_equals_an_uninterrupted_one(tiny_collection, tiny_encoder, groups, tmp_path):
+    """Killed after a checkpoint, in another process, without a chance to tidy up; weights of the last step."""
+    args = ["--max-steps", "10", "--eval-steps", "4", "--negatives", "3", "--dev-split", "none"]
+    whole = tmp_path / "whole"
+    TRAIN.execute("train", arguments(tiny_collection, tiny_encoder, groups, whole, *args))
+    cut = tmp_path / "cut"
+    command = arguments(tiny_collection, tiny_encoder, groups, cut, *args)
+    killer = (
+        "import os, sys, signal\n"
+        "from transformers import TrainerCallback\n"
+        "from pyserini_sdr.train import engine\n"
+        "class Kill(TrainerCallback):\n"
+        "    def on_step_end(self, args, state, control, **kwargs):\n"
+        "        if state.global_step == 6: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "run = engine.SdrTrainer.train\n"
+        "def train(self, *a, **k):\n"
+        "    self.add_callback(Kill()); return run(self, *a, **k)\n"
+        "engine.SdrTrainer.train = train\n"
+        "from pyserini_sdr.train.__main__ import COMMAND\n"
+        "COMMAND.execute('train', sys.argv[1:])\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", killer, *command], capture_output=True, text=True)
+    assert killed.returncode == -9, killed.stderr
+    assert not (cut / "sdr_train.json").exists()
+    TRAIN.execute("train", command)
+    assert json.loads((cut / "sdr_train.json").read_text())["resumed_after_step"] == 4
+    left, right = weights(whole), weights(cut)
+    for key in left:
+        assert torch.allclose(left[key], right[key], atol=1e-6), key
+    assert any(not torch.equal(left[key], weights(tiny_encoder)[key]) for key in left)
+
+
+def test_two_processes_train_as_one(tiny_collection, tiny_encoder, groups, tmp_path):
+    """Same global batch, no dropout: the same weights."""
+    still = tmp_path / "encoder"
+    backbone, tokenizer = load_weights(tiny_encoder)
+    backbone.config.hidden_dropout_prob = backbone.config.attention_probs_dropout_prob = 0.0
+    backbone.save_pretrained(still)
+    tokenizer.save_pretrained(still)
+    args = ["--max-steps", "4", "--dev-split", "none", "--weight-decay", "0"]
+    TRAIN.execute("train", arguments(tiny_collection, still, groups, tmp_path / "one", *args))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+               "-m", "pyserini_sdr.train",
+               *arguments(tiny_collection, still, groups, tmp_path / "two", *args)]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-3000:]
+    left, right = weights(tmp_path / "one"), weights(tmp_path / "two")
+    for key in left:
+        assert torch.allclose(left[key], right[key], atol=1e-5), key
+    assert any(not torch.equal(left[key], weights(still)[key]) for key in left)
+
+
+def test_without_groups_the_encoder_mines_its_own(tiny_collection, tiny_encoder, groups, tmp_path):
+    start = tmp_path / "start"
+    TRAIN.execute("train", arguments(tiny_collection, tiny_encoder, groups, start, "--max-steps", "2"))
+    output = tmp_path / "checkpoint"
+    TRAIN.execute("train", arguments(tiny_collection, start, None, output, "--max-steps", "3"))
+    manifest = json.loads((output / "sdr_train.json").read_text())
+    assert manifest["groups"] == 36 and manifest["triples"] == 24
+    assert "hard" in manifest["selection"]["dev"]
+
+
+@pytest.mark.parametrize(
+    ("more", "error", "message"),
+    [
+        (["--loss", "triplet"], UsageError, "unknown loss 'triplet'"),
+        (["--loss-option", "distributed-margin.depth=2"], UsageError, "unknown option of distributed-margin 'depth'"),
+        (["--negatives", "0"], UsageError, "needs negatives"),
+        (["--dev-split", "val"], UsageError, "unknown split 'val'"),
+        (["--dev-metric", "ndgc_cut_10"], UsageError, "ndgc_cut_10"),
+        (["--batch-size", "1"], UsageError, "--batch-size 1: must be at least 2"),
+        (["--encoder", "/nowhere/model"], DataError, "/nowhere/model"),
+        (["--groups", "/nowhere/groups.jsonl"], DataError, "no such file"),
+        (["--device", "cuda:99"], UsageError, "--device cuda:99"),
+    ],
+)
+def test_bad_options(tiny_collection, tiny_encoder, groups, tmp_path, more, error, message):
+    output = tmp_path / "checkpoint"
+    with pytest.raises(error, match=re.escape(message)):
+        TRAIN.execute("train", [*arguments(tiny_collection, tiny_encoder, groups, output), *more])
+    assert not (output / "sdr_train.json").exists()
+
+
+def test_a_raw_backbone_needs_groups(tiny_collection, tiny_encoder, tmp_path):
+    with pytest.raises(UsageError, match="required for a raw backbone"):
+        TRAIN.execute("train", arguments(tiny_collection, tiny_encoder, None, tmp_path / "checkpoint"))
+
+
+def test_groups_with_documents_that_the_corpus_lacks(tiny_collection, tiny_encoder, groups, tmp_path):
+    bad = tmp_path / "groups.jsonl"
+    bad.write_text(groups.read_text().replace('{"id": "d000"}', '{"id": "nope"}'))
+    with pytest.raises(DataError, match="first: 'nope'"):
+        TRAIN.execute("train", arguments(tiny_collection, tiny_encoder, bad, tmp_path / "checkpoint"))
+
+
+def test_an_existing_output_is_not_overwritten(tiny_collection, tiny_encoder, groups, tmp_path):
+    output = tmp_path / "checkpoint"
+    output.mkdir()
+    (output / "precious.txt").write_text("mine")
+    with pytest.raises(DataError, match="not empty"):
+        TRAIN.execute("train", arguments(tiny_collection, tiny_encoder, groups, output))
+    assert (output / "precious.txt").read_text() == "mine"
+
+
+def test_an_interrupted_training_with_other_options_is_refused(tiny_collection, tiny_encoder, groups, tmp_path):
+    output = tmp_path / "checkpoint"
+    with pytest.raises(SdrError):  # stops at the data, after its plan is written
+        TRAIN.execute("train", arguments(tiny_collection, tiny_encoder, Path("/nowhere"), output))
+    with pytest.raises(DataError, match=r"another groups"):
+        TRAIN.execute("train", arguments(tiny_collection, tiny_encoder, groups, output))
+    with pytest.raises(DataError, match=r"another groups, seed"):
+        TRAIN.execute("train", arguments(tiny_collection, tiny_encoder, groups, output, "--seed", "5"))
+
+
+def test_training_imports_neither_pyserini_nor_a_jvm(tiny_collection, tiny_encoder, groups, tmp_path):
+    code = (
+        "import sys\n"
+        "for name in ('pyserini', 'jnius'): sys.modules[name] = None\n"
+        "from pyserini_sdr.train.__main__ import COMMAND\n"
+        "COMMAND.execute('train', sys.argv[1:])\n"
+    )
+    command = arguments(tiny_collection, tiny_encoder, groups, tmp_path / "checkpoint", "--max-steps", "1")
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
