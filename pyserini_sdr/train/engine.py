@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import shlex
 import shutil
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
 
+from ..anserini.stock import encode_command, path_warnings
 from ..core.errors import DataError
 from ..core.files import PARTIAL, read_json, write_json
 from ..core.manifest import write_manifest
@@ -23,7 +25,7 @@ from ..data.collection import Collection
 from ..losses import parse_losses
 from ..model.checkpoint import save_checkpoint
 from ..model.encoder import BiEncoder, document_dtype
-from ..model.spec import is_raw_backbone
+from ..model.spec import EncoderSpec, is_raw_backbone
 from .batches import BatchSource
 from .data import NO_DEV, TrainingData, load_data
 from .dev import DevEvaluator
@@ -176,6 +178,7 @@ def _trainer(
         logging_steps=options.logging_steps,
         ignore_data_skip=True,  # the source is told where to start
         report_to=options.report_to,
+        log_level="error",
         disable_tqdm=True,
         remove_unused_columns=False,
     )
@@ -208,10 +211,9 @@ def _run(trainer: SdrTrainer, options: TrainOptions, work: Path) -> dict[str, An
         note(f"untrained: dev {trainer.dev.metric} {facts['untrained']:.4f}")
         if trainer.is_world_process_zero():
             write_json(facts_file, facts)
-    trainer.eval_seconds = 0.0
-    start = time.perf_counter()
+    trainer.begin(checkpoint)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    facts["train_seconds"] = round(time.perf_counter() - start - trainer.eval_seconds, 1)
+    facts["train_seconds"] = round(trainer.seconds, 1)
     facts["resumed_after_step"] = trainer.source.start
     return facts
 
@@ -272,3 +274,24 @@ def _finish(
         else ""
     )
     note(f"{output}: {state.global_step} steps, {trainer.triples:,} triples in {before['train_seconds']:.0f} s{chosen}")
+    _tell_what_next(options, encoder.spec)
+
+
+def _tell_what_next(options: TrainOptions, spec: EncoderSpec) -> None:
+    """Prints our command and the stock one that encode a corpus with the checkpoint."""
+    for warning in path_warnings(options.output, "encoder"):
+        warn(warning)
+    corpus = Collection.open(options.collection).corpus
+    ours = ["python", "-m", "pyserini_sdr.encode", "input", "--corpus", str(corpus), "output", "--embeddings", "INDEX"]
+    note(f"encode with it:\n  {shlex.join([*ours, '--to-faiss', 'encoder', '--encoder', str(options.output)])}")
+    stock = encode_command(
+        corpus=corpus,
+        embeddings="INDEX",
+        encoder=options.output,
+        dimension=spec.dimension,
+        pooling=spec.pooling,
+        l2_norm=spec.normalize,
+        document_prefix=spec.document_prefix,
+        max_length=spec.document_max_length,
+    )
+    note(f"or with stock Pyserini:\n  {stock}")

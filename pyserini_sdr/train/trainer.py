@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
+from ..core.files import read_json, write_json
 from ..model.checkpoint import save_checkpoint
 from ..model.encoder import BiEncoder, load_weights
 from .batches import BatchSource
@@ -23,7 +24,7 @@ from .gather import sum_gradients
 from .log import Progress
 from .step import Step
 
-_LOSS_FILE = "loss.safetensors"
+_LOSS_FILE, _PROGRESS_FILE = "loss.safetensors", "sdr_progress.json"
 
 
 class Student(nn.Module):
@@ -64,7 +65,7 @@ class SdrTrainer(Trainer):
     ) -> None:
         self.encoder, self.step, self.source, self.dev, self.precision = encoder, step, source, dev, precision
         self.triples = 0
-        self.eval_seconds = 0.0
+        self._began = time.perf_counter()
         self._logged: dict[str, list[float]] = defaultdict(list)
         student = Student(encoder.backbone, [loss for loss, _, _ in step.losses])
         super().__init__(
@@ -105,7 +106,7 @@ class SdrTrainer(Trainer):
         with self._attention("sdpa"):
             value = self.dev(self.encoder.backbone, self.encoder.tokenizer, self.encoder.spec, self.precision)
         seconds = time.perf_counter() - start
-        self.eval_seconds += seconds
+        self._began += seconds
         metrics = {f"eval_{self.dev.metric}": value, "eval_seconds": round(seconds, 2)}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -127,9 +128,20 @@ class SdrTrainer(Trainer):
         finally:
             backbone.set_attn_implementation(before)
 
+    @property
+    def seconds(self) -> float:
+        """Time spent in training steps so far, dev evaluations left out, earlier parts of a resumed run included."""
+        return time.perf_counter() - self._began
+
+    def begin(self, checkpoint: Path | None) -> None:
+        """Sets the clock and the count of triples to zero, or to where a checkpoint left them."""
+        before = read_json(checkpoint / _PROGRESS_FILE) if checkpoint else {"triples": 0, "seconds": 0.0}
+        self.triples, self._began = before["triples"], time.perf_counter() - before["seconds"]
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         directory = Path(output_dir or self.args.output_dir)
         save_checkpoint(directory, self.encoder.backbone, self.encoder.tokenizer, self.encoder.spec)
+        write_json(directory / _PROGRESS_FILE, {"triples": self.triples, "seconds": self.seconds})
         learned = {key: value.contiguous() for key, value in self.model.losses.state_dict().items()}
         if learned:
             save_file(learned, directory / _LOSS_FILE)

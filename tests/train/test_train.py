@@ -98,7 +98,8 @@ def test_resumed_training_equals_an_uninterrupted_one(tiny_collection, tiny_enco
     assert killed.returncode == -9, killed.stderr
     assert not (cut / "sdr_train.json").exists()
     TRAIN.execute("train", command)
-    assert json.loads((cut / "sdr_train.json").read_text())["resumed_after_step"] == 4
+    before, after = (json.loads((path / "sdr_train.json").read_text()) for path in (whole, cut))
+    assert after["resumed_after_step"] == 4 and after["triples"] == before["triples"] == 10 * 8 * 3
     left, right = weights(whole), weights(cut)
     for key in left:
         assert torch.allclose(left[key], right[key], atol=1e-6), key
