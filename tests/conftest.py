@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: threads cost a tiny encoder more than they give
+
 import pytest
 
 from .tiny import make_tiny_collection, make_tiny_encoder

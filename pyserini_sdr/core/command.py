@@ -99,6 +99,11 @@ def main(command: Command | CommandGroup | Any, module: str, argv: Sequence[str]
     except BrokenPipeError:  # `... | head`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
+    except OSError as error:  # a path of the user's that no reader or writer has put into words
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror or error}", file=sys.stderr)
+        status = 1
     except MemoryError:
         print("error: out of memory; use smaller batches or a machine with more memory", file=sys.stderr)
         status = 1

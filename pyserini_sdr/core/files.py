@@ -29,7 +29,7 @@ def require_file(path: str | os.PathLike[str], what: str = "file") -> Path:
     """`path` as a `Path`, or a `DataError` that says what is missing."""
     path = Path(path)
     if path.is_dir():
-        raise DataError(path, f"is a directory, expected a {what}")
+        raise DataError(path, f"is a directory, not the expected {what}")
     if not path.exists():
         raise DataError(path, f"no such {what}")
     return path
@@ -39,7 +39,7 @@ def require_directory(path: str | os.PathLike[str], what: str = "directory") -> 
     """`path` as a `Path`, or a `DataError` that says what is missing."""
     path = Path(path)
     if not path.is_dir():
-        raise DataError(path, f"no such {what}" if not path.exists() else f"is a file, expected a {what}")
+        raise DataError(path, f"no such {what}" if not path.exists() else f"is a file, not the expected {what}")
     return path
 
 
@@ -59,6 +59,8 @@ def atomic_file(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[An
     path = Path(path)
     if path.is_dir():
         raise DataError(path, "is a directory, cannot write a file there")
+    if path.exists() and not path.is_file():  # /dev/null: a rename would replace the device
+        raise DataError(path, "is not a regular file, cannot be replaced by one")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = partial_path(path)
@@ -91,6 +93,8 @@ def atomic_directory(path: str | os.PathLike[str], *, overwrite: bool = False) -
         overwrite: replace an existing directory (only once the new one is complete).
     """
     path = Path(path)
+    if path.name in ("", ".."):  # `.` has no name to rename
+        path = path.resolve()
     if path.exists() and not path.is_dir():
         raise DataError(path, "is a file, cannot make a directory there")
     if path.exists() and any(path.iterdir()) and not overwrite:

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import functools
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,21 @@ from .spec import SPEC_FILE, EncoderSpec, read_spec
 RAW_BACKBONE = {"pooling": "mean", "similarity": "cosine"}
 """What `train` makes of a backbone that says nothing about pooling."""
 
-_HEADS = ("cls.", "lm_head.", "vocab_", "classifier.", "qa_outputs.", "generator_", "discriminator_")
+_HEADS = (  # of pre-training and classification, which AutoModel leaves out: BERT, RoBERTa, DistilBERT, ModernBERT, ...
+    *("cls.", "lm_head.", "vocab_", "classifier.", "qa_outputs.", "generator_", "discriminator_"),
+    *("head.", "decoder.", "lm_predictions.", "mask_predictions."),
+)
 
 
 def resolve_device(device: str | None) -> torch.device:
-    """`auto`/None → the first GPU if there is one; a device that does not exist is an error, never a silent CPU."""
+    """`auto`/None → a GPU if there is one (under `torchrun` each process its own), else the CPU.
+
+    A device that is named and does not exist is an error, never a silent CPU.
+    """
     if device in (None, "auto"):
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     try:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
@@ -60,7 +69,7 @@ def document_dtype(precision: str, device: torch.device) -> torch.dtype:
 class BiEncoder:
     """One encoder for queries and documents.
 
-    Make one with `BiEncoder.load`. Queries are always encoded in float32; documents in `precision`.
+    Make one with `BiEncoder.load`. Queries are encoded in float32, documents in `precision`.
 
     Attributes:
         backbone: the transformer, float32, in evaluation mode.
@@ -68,6 +77,8 @@ class BiEncoder:
         spec: pooling, similarity, prefixes and lengths.
         resolved: where it was loaded from, or None.
         device: where it runs.
+        document_dtype: of the computation for documents.
+        query_dtype: for queries: float32, unless a caller that needs many, and not their last digits, sets another.
         token_budget: padded tokens per batch.
         max_batch: texts per batch at most, None for no limit.
     """
@@ -86,6 +97,7 @@ class BiEncoder:
         self.backbone = backbone.to(self.device).eval()
         self.tokenizer, self.spec, self.resolved = tokenizer, spec, resolved
         self.document_dtype = document_dtype(precision, self.device)
+        self.query_dtype = torch.float32
         self._copies: dict[torch.dtype, nn.Module] = {}
         self.token_budget = 65536 if self.device.type == "cuda" else 4096
         self.max_batch: int | None = None
@@ -136,9 +148,9 @@ class BiEncoder:
         return weights_fingerprint(self.resolved.directory)
 
     def encode_queries(self, queries: Sequence[str]) -> np.ndarray:
-        """Vectors of queries, (n, dim) float32, computed in float32."""
+        """Vectors of queries, (n, dim) float32, computed in `query_dtype`."""
         texts = [self.spec.query_text(text) for text in queries]
-        return self._encode(texts, self.spec.query_max_length, torch.float32)
+        return self._encode(texts, self.spec.query_max_length, self.query_dtype)
 
     def encode_documents(
         self,
@@ -256,7 +268,11 @@ def load_weights(directory: Path) -> tuple[nn.Module, Any]:
     with quiet_transformers():
         try:
             backbone, report = AutoModel.from_pretrained(
-                directory, output_loading_info=True, dtype=torch.float32, local_files_only=True
+                directory,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # reported, and refused below with their names
+                dtype=torch.float32,
+                local_files_only=True,
             )
             tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
         except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:

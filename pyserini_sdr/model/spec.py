@@ -166,7 +166,8 @@ def read_spec(directory: Path, overrides: dict[str, Any], *, fallback: dict[str,
     overrides = {name: value for name, value in overrides.items() if value is not None}
     if (directory / SPEC_FILE).exists():
         return dataclasses.replace(
-            EncoderSpec.from_dict(read_json(directory / SPEC_FILE), directory / SPEC_FILE), **overrides
+            EncoderSpec.from_dict(read_json(directory / SPEC_FILE), directory / SPEC_FILE),
+            **_checked_lengths(overrides, _position_limit(directory)),
         )
     values: dict[str, Any] = {"dimension": _hidden_size(directory), "backbone": directory.name}
     if (directory / _ST_MODULES).exists():
@@ -176,11 +177,13 @@ def read_spec(directory: Path, overrides: dict[str, Any], *, fallback: dict[str,
     values |= overrides
     missing = [name for name in ("pooling", "similarity") if name not in values]
     if missing:
+        flags = {"pooling": "--pooling", "similarity": "--l2-norm or --no-l2-norm (train: --similarity)"}
         raise UsageError(
             f"{directory}: no {SPEC_FILE} and no sentence-transformers files tell the {' and '.join(missing)} of this "
-            f"encoder; give {' and '.join('--' + name for name in missing)}"
+            f"encoder; give {' and '.join(flags[name] for name in missing)}"
         )
     longest = _position_limit(directory)
+    _checked_lengths(overrides, longest)
     for name in ("query_max_length", "document_max_length"):
         default = EncoderSpec.__dataclass_fields__[name].default
         values[name] = min(values.get(name, default), longest) if longest else values.get(name, default)
@@ -217,6 +220,23 @@ def _position_limit(directory: Path) -> int | None:
     return limit - offset
 
 
+def _checked_lengths(overrides: dict[str, Any], longest: int | None) -> dict[str, Any]:
+    """The overrides, unless a length asks for more positions than the model has."""
+    for name in ("query_max_length", "document_max_length"):
+        if longest is not None and overrides.get(name, 0) > longest:
+            side = name.split("_")[0]
+            raise UsageError(f"maximum {side} length {overrides[name]}: the encoder has positions for {longest} tokens")
+    return overrides
+
+
+def _tokenizer_limit(directory: Path) -> int | None:
+    """The length at which the tokenizer truncates: newer sentence-transformers keep their `max_seq_length` there."""
+    file = directory / "tokenizer_config.json"
+    config = read_json(file) if file.exists() else {}
+    limit = config.get("model_max_length") if isinstance(config, dict) else None
+    return limit if isinstance(limit, int) and limit < 1 << 20 else None  # 10^30 stands for no limit
+
+
 def _read_sentence_transformers(directory: Path) -> dict[str, Any]:
     modules = read_json(directory / _ST_MODULES)
     try:
@@ -245,13 +265,14 @@ def _read_sentence_transformers(directory: Path) -> dict[str, Any]:
         values["similarity"] = "cosine"
     elif config.get("similarity_fn_name") == "dot":
         values["similarity"] = "dot"
-    longest = settings.get("max_seq_length")
+    longest = settings.get("max_seq_length") or _tokenizer_limit(directory)
     for side in ("query", "document"):
         length = settings.get(f"{side}_length") or longest
         if isinstance(length, int):
             values[f"{side}_max_length"] = length
         prompts = config.get("prompts") or {}
-        prompt = prompts.get(side) or (prompts.get("passage") if side == "document" else None)
+        names = ("query",) if side == "query" else ("document", "passage", "corpus")  # as encode_document looks
+        prompt = next((prompts[name] for name in names if prompts.get(name)), None)
         if prompt:
             values[f"{side}_prefix"] = prompt.strip()
     return values

@@ -1,0 +1,128 @@
+"""Hybrid search: both lists fused topic by topic under a named rule. The sparse side is a stand-in: no Java here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pyserini_sdr.core.errors import UsageError
+from pyserini_sdr.search import commands
+from pyserini_sdr.search.__main__ import COMMAND
+from pyserini_sdr.trec.fuse import fuse
+from pyserini_sdr.trec.run import rank, read_run
+from pyserini_sdr.trec.topics import read_topics
+
+from ..encode.make import run_encode
+from .test_dense import search
+
+
+class WordSearcher:
+    """In BM25's place: a document's score is the number of its id."""
+
+    def __init__(self, index: Path, k1: float, b: float) -> None:
+        self.calls: list[int] = []
+
+    def __enter__(self) -> WordSearcher:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def search_batch(
+        self, topics: Mapping[str, str], hits: int, threads: int | None
+    ) -> Iterator[tuple[str, list[str], np.ndarray]]:
+        for qid in topics:
+            docids = [f"d{n:03d}" for n in range(59, -1, -1)][:hits]
+            yield qid, docids, np.array([float(docid[1:]) for docid in docids], dtype=np.float32)
+
+
+@pytest.fixture
+def index(tiny_collection: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(commands, "BM25Searcher", WordSearcher)
+    return run_encode(tiny_collection, tmp_path / "index", checkpoint)
+
+
+def hybrid(index: Path, topics: Path, output: Path, *flags: object) -> Path:
+    argv = ["hybrid", "--index", index, "--bm25-index", "lucene", "--topics", topics, "--output", output, *flags]
+    assert COMMAND.execute("python -m pyserini_sdr.search", [str(word) for word in argv]) == 0
+    return output
+
+
+@pytest.mark.parametrize(
+    ("flags", "rule", "options", "tag"),
+    [
+        ((), "rrf", {"k": 60}, "sdr-rrf-k=60"),
+        (("--rrf-k", 10), "rrf", {"k": 10}, "sdr-rrf-k=10"),
+        (("--rule", "stock-hybrid"), "stock-hybrid", {"alpha": 0.1}, "sdr-stock-hybrid-alpha=0.1"),
+        (("--rule", "stock-hybrid", "--alpha", 0.5), "stock-hybrid", {"alpha": 0.5}, "sdr-stock-hybrid-alpha=0.5"),
+        (("--rule", "interpolation"), "interpolation", {"alpha": 0.5}, "sdr-interpolation-alpha=0.5"),
+        (
+            ("--rule", "linear", "--weights", 2, 1, "--normalization", "z-score"),
+            "linear",
+            {"weights": [2, 1], "normalization": "z-score"},
+            "sdr-linear-normalization=z-score-weights=2,1",
+        ),
+        (("--rule", "average"), "average", {}, "sdr-average"),
+    ],
+)
+def test_rules(
+    index: Path,
+    tiny_collection: Path,
+    tmp_path: Path,
+    flags: tuple[object, ...],
+    rule: str,
+    options: dict[str, object],
+    tag: str,
+) -> None:
+    topics = tiny_collection / "topics.test.tsv"
+    run = hybrid(index, topics, tmp_path / "hybrid.trec", "--hits", 20, *flags)
+    dense = read_run(search(index, topics, tmp_path / "dense.trec", "--hits", 20))
+    sparse = {f"d{n:03d}": float(n) for n in range(59, 39, -1)}
+    found = read_run(run)
+    assert list(found) == list(read_topics(topics))
+    for qid, scores in found.items():
+        fused = fuse([dense[qid], sparse], rule, **options)
+        expected = rank(list(fused), list(fused.values()), 20)
+        assert list(scores.values()) == pytest.approx([score for _, score in expected], rel=1e-5, abs=1e-5)
+        assert set(scores) == {docid for docid, _ in expected}
+    assert {line.split()[5] for line in run.read_text().splitlines()} == {tag}
+
+
+def test_remove_query_on_both_sides(index: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text("d059\triver\nd058\tmusic\n")
+    run = read_run(hybrid(index, tmp_path / "t.tsv", tmp_path / "h.trec", "--hits", 59, "--remove-query"))
+    for qid, scores in run.items():
+        assert qid not in scores and len(scores) == 59
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--alpha", 0.5), "alpha"),
+        (("--rule", "average", "--weights", 1, 2), "weights"),
+        (("--rule", "linear", "--weights", 1), "1 weights for 2 runs"),
+        (("--rule", "best"), "invalid choice: 'best'"),
+    ],
+)
+def test_options_of_another_rule(
+    index: Path, tiny_collection: Path, tmp_path: Path, flags: tuple[object, ...], message: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        hybrid(index, tiny_collection / "topics.test.tsv", tmp_path / "h.trec", *flags)
+    assert message in str(caught.value)
+    assert not (tmp_path / "h.trec").exists()
+
+
+def test_bm25_writes_its_parameters_into_the_tag(
+    index: Path, tiny_collection: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--index", "lucene", "--topics", tiny_collection / "topics.test.tsv", "--output", tmp_path / "b.trec"]
+    argv = ["bm25", *flags, "--hits", 3, "--k1", 0.82, "--b", 0.68]
+    assert COMMAND.execute("python -m pyserini_sdr.search", [str(word) for word in argv]) == 0
+    run = tmp_path / "b.trec"
+    assert {line.split()[5] for line in run.read_text().splitlines()} == {"sdr-bm25-k1=0.82-b=0.68"}
+    assert all(list(scores) == ["d059", "d058", "d057"] for scores in read_run(run).values())
+    assert "python -m pyserini.search.lucene --bm25 --index lucene" in capsys.readouterr().err
