@@ -58,6 +58,13 @@ def runnable_modules() -> Iterator[str]:
             yield ".".join(["pyserini", *(p for p in parts if p != "__main__")])
 
 
+def loads_own_models() -> bool:
+    """Whether stock can load models whose classes are Pyserini's own (ANCE): before 2.1 not under transformers 5."""
+    installed = (metadata.version("pyserini"), metadata.version("transformers"))
+    pyserini, transformers = (tuple(map(int, version.split(".")[:2])) for version in installed)
+    return pyserini >= (2, 1) or transformers < (5, 0)
+
+
 def topic_names() -> dict[str, Any]:
     """Stock topic names → Anserini's `Topics` constants. Needs a running JVM."""
     return _table("topics_mapping")

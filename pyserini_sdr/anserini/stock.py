@@ -68,8 +68,9 @@ def faiss_search_command(
     topics: str | os.PathLike[str],
     encoder: str | os.PathLike[str],
     output: str | os.PathLike[str],
-    pooling: str,
-    l2_norm: bool,
+    encoder_class: str = "auto",
+    pooling: str | None = None,
+    l2_norm: bool = False,
     query_prefix: str | None = None,
     hits: int = 1000,
     batch_size: int | None = None,
@@ -82,15 +83,17 @@ def faiss_search_command(
     then arrives at `auto` by the word `auto`, ignores pooling and normalisation.
 
     Args:
-        pooling: `cls` or `mean`, the only ones stock `auto` knows (it takes others silently for `cls`).
-        l2_norm: whether vectors are normalised (cosine similarity).
+        encoder_class: as stock calls it.
+        pooling: for `auto`, which alone takes it: `cls` or `mean` (it takes others silently for `cls`).
+        l2_norm: for `auto`: whether vectors are normalised (cosine similarity).
         query_prefix: without its trailing space; stock inserts one.
     """
-    _check_pooling(pooling)
+    if encoder_class == "auto":
+        _check_pooling(pooling)
     return StockCommand(
         "pyserini.search.faiss",
         _arguments(
-            *("--index", index, "--topics", topics, "--encoder", encoder, "--encoder-class", "auto"),
+            *("--index", index, "--topics", topics, "--encoder", encoder, "--encoder-class", encoder_class),
             *("--pooling", pooling, "--l2-norm", l2_norm, "--query-prefix", query_prefix or None),
             *("--output", output, "--hits", hits),
             *("--batch-size", batch_size, "--threads", threads, "--device", device),
@@ -209,7 +212,7 @@ def trec_eval_commands(
     ]
 
 
-def _check_pooling(pooling: str) -> None:
+def _check_pooling(pooling: str | None) -> None:
     if pooling not in ("cls", "mean"):
         raise UsageError(f"pooling {pooling!r} cannot be had from stock Pyserini's auto encoder; it knows cls and mean")
 

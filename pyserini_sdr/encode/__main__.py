@@ -20,6 +20,9 @@ EXAMPLES = """
   # a shard of four, with a raw backbone that does not tell its pooling
   python -m pyserini_sdr.encode input --corpus corpus.jsonl --shard-id 0 --shard-num 4 \\
     output --embeddings shard0 --to-faiss encoder --encoder bert-base-uncased --pooling cls --no-l2-norm
+  # a published encoder of another class, through stock Pyserini's (needs Java)
+  python -m pyserini_sdr.encode input --corpus collection/corpus output --embeddings tct --to-faiss \\
+    encoder --encoder castorini/tct_colbert-v2-hnp-msmarco --encoder-class tct_colbert
   # two processes; the same files as one process writes
   torchrun --nproc-per-node 2 -m pyserini_sdr.encode input ... output ... encoder ...
 """
@@ -43,7 +46,7 @@ class EncodeCommand:
         for name, cls in GROUPS.items():
             parsers[name] = opt.Parser(prog=f"{prog} ... {name}", add_help=False, formatter_class=opt.HelpFormatter)
             opt.add_options(parsers[name], cls)
-        head = opt.Parser(prog=prog, add_help=False)
+        head = opt.Parser(prog=prog, add_help=False, allow_abbrev=False)  # `--co` is --corpus, not --config
         head.add_argument("-h", "--help", action="store_true")
         head.add_argument("--config", type=Path)
         head.add_argument("--print-config", action="store_true")
@@ -89,7 +92,13 @@ def _read_config(path: Path) -> dict[str, dict[str, Any]]:
             raise DataError(path, unknown("group", name, GROUPS))
         if not isinstance(values, dict):
             raise DataError(path, f"{name}: expected a mapping of option names to values")
-    return {name: {key.replace("-", "_"): v for key, v in values.items()} for name, values in groups.items()}
+    groups = {name: {str(key).replace("-", "_"): v for key, v in values.items()} for name, values in groups.items()}
+    for name, values in groups.items():
+        known = [field.name for field, _ in opt.option_fields(GROUPS[name])]
+        for key in values:
+            if key not in known:
+                raise DataError(path, f"{name}: {unknown('option', key, known)}")
+    return groups
 
 
 COMMAND = EncodeCommand("Encode a corpus into vectors for Pyserini.", "pyserini_sdr.encode.engine:encode")

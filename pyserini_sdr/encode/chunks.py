@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class ChunkStore:
         if not path.exists():
             write_json(path, plan)
             return
-        before = read_json(path)
+        before = _read_object(path)
         different = [key for key in {**before, **plan} if before.get(key) != plan.get(key)]
         if different:
             key = different[0]
@@ -76,7 +76,7 @@ class ChunkStore:
         return True
 
     def _read(self, number: int, count: int) -> tuple[bytes, bytes]:
-        record = read_json(self._path(number, "json"))
+        record = _read_object(self._path(number, "json"))
         contents = []
         for suffix in ("f32", "ids"):
             path = self._path(number, suffix)
@@ -88,8 +88,10 @@ class ChunkStore:
                 raise DataError(path, "does not match its checksum", remedy="run the command again")
             contents.append(content)
         vectors, ids = contents
-        if record["count"] != count or len(vectors) != count * self.dimension * 4 or ids.count(b"\n") != count:
-            raise DataError(self._path(number, "json"), f"chunk holds {record['count']} documents, expected {count}")
+        if record.get("count") != count or len(vectors) != count * self.dimension * 4 or ids.count(b"\n") != count:
+            raise DataError(
+                self._path(number, "json"), f"chunk holds {record.get('count')} documents, expected {count}"
+            )
         return vectors, ids
 
     def read_all(self, counts: Sequence[int]) -> Iterator[tuple[bytes, bytes]]:
@@ -97,11 +99,19 @@ class ChunkStore:
         for number, count in enumerate(counts):
             yield self._read(number, count)
 
-    def remove(self) -> None:
-        """Deletes all chunks, and temporary files that a killed process left in the output directory."""
+    def remove(self, results: Iterable[str]) -> None:
+        """Deletes all chunks, and temporary files of the named results that a killed process left beside them."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        for leftover in self.folder.parent.glob(f".*{PARTIAL}-*"):
-            leftover.unlink(missing_ok=True)
+        for name in results:
+            for leftover in self.folder.parent.glob(f".{name}{PARTIAL}-*"):
+                leftover.unlink(missing_ok=True)
 
     def _path(self, number: int, suffix: str) -> Path:
         return self.folder / f"{number:05d}.{suffix}"
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise DataError(path, "expected a JSON object", remedy="--overwrite to start anew")
+    return value

@@ -5,27 +5,34 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ..anserini.stock import faiss_search_command, path_warnings
 from ..core.errors import DataError, SdrError, UsageError
 from ..core.files import atomic_file
 from ..core.manifest import write_manifest
 from ..core.options import as_dict
-from ..core.progress import bar, note
-from ..data.corpus import CorpusSummary, Document, iter_documents, scan_corpus
-from ..model.encoder import BiEncoder
+from ..core.progress import bar, note, warn
+from ..data.corpus import CorpusSummary, Document, scan_corpus
 from .chunks import ChunkStore
 from .flat import flat_header
+from .loading import load_any_encoder, stock_search_flags
 from .options import EncodeOptions, InputOptions
 from .ranks import ALONE, Rank, join_ranks
+from .texts import Reading, document_texts
+
+if TYPE_CHECKING:
+    from .loading import Encoder
 
 MANIFEST = "sdr_index.json"
 INDEX, DOCID, EMBEDDINGS = "index", "docid", "embeddings.jsonl"
+_RESULTS = (MANIFEST, INDEX, DOCID, EMBEDDINGS)
 
 
 class DocumentEncoder(Protocol):
@@ -44,16 +51,36 @@ class DocumentEncoder(Protocol):
 
 def encode(options: EncodeOptions) -> None:
     """Encodes as the options say and prints the stock command that searches the result."""
+    Reading.of(options)  # refuses fields that do not fit before anything is loaded
     encoder = load_encoder(options)
     with join_ranks() as rank:
         encode_corpus(encoder, options, rank)
+        if rank.index == 0 and options.output.to_faiss:
+            _print_stock_command(encoder, options.output.embeddings)
 
 
-def load_encoder(options: EncodeOptions) -> BiEncoder:
+def _print_stock_command(encoder: Encoder, directory: Path) -> None:
+    flags = stock_search_flags(encoder, made_index=True)
+    if flags is None:
+        return
+    for warning in (*path_warnings(encoder.resolved.directory, "encoder"), *path_warnings(directory, "index")):
+        warn(warning)
+    command = faiss_search_command(index=directory, topics="TOPICS", output="RUN", **flags)
+    note(f"search it with stock Pyserini:\n  {command}")
+
+
+def load_encoder(options: EncodeOptions) -> Encoder:
     """The encoder of the options, with overrides, budget and precision applied."""
     chosen = options.encoder
     precision = "fp16" if chosen.fp16 else chosen.precision
-    encoder = BiEncoder.load(chosen.encoder, device=chosen.device, precision=precision, **chosen.spec_overrides())
+    encoder = load_any_encoder(
+        chosen.encoder,
+        chosen.encoder_class,
+        side="document",
+        device=chosen.device,
+        precision=precision,
+        **chosen.spec_overrides(),
+    )
     if chosen.dimension is not None and chosen.dimension != encoder.spec.dimension:
         raise UsageError(
             f"encoder: --dimension {chosen.dimension}: the encoder's dimension is {encoder.spec.dimension}"
@@ -114,21 +141,19 @@ def _prepare(
 ) -> None:
     if directory.exists() and not directory.is_dir():
         raise DataError(directory, "is a file, cannot make a directory there")
-    results = [name for name in (MANIFEST, INDEX, DOCID, EMBEDDINGS) if (directory / name).exists()]
+    results = [name for name in _RESULTS if (directory / name).exists()]
     if results and not options.output.overwrite and not store.folder.exists():
         raise DataError(
             directory, f"already holds {', '.join(results)}", remedy="give another directory or --overwrite"
         )
     if options.output.overwrite:
-        store.remove()
+        store.remove(_RESULTS)
         for name in results:
             (directory / name).unlink()
     store.open(
         {
             "corpus": summary.sha256,
-            "fields": options.input.fields,
-            "encoded_fields": options.encoder.fields,
-            "add_sep": options.encoder.add_sep,
+            **asdict(Reading.of(options)),
             "shard": [options.input.shard_id, options.input.shard_num],
             "chunk_size": options.output.chunk_size,
             "token_budget": options.encoder.token_budget,
@@ -154,47 +179,17 @@ def _encode_missing(
         return
     total = sum(last - first for number, (first, last) in enumerate(bounds) if number in mine)
     first_position = bounds[min(mine)][0]
-    documents = _documents(options.input, first_position, bounds[max(mine)][1])
+    reading = Reading.of(options)
+    documents = reading.documents(options.input.corpus, first_position, bounds[max(mine)][1])
     with bar(total=total, unit="doc", desc="encode") as progress:
         for number in range(min(mine), max(mine) + 1):
             chunk = list(islice(documents, bounds[number][1] - bounds[number][0]))
             if number not in mine:
                 continue
-            titles, texts = _texts(chunk, options)
+            titles, texts = document_texts(chunk, reading)
             vectors = encoder.encode_documents(texts, titles=titles, on_batch=progress.update)
             _check_vectors(vectors, chunk)
             store.write(number, [document.id for document in chunk], vectors)
-
-
-def _documents(source: InputOptions, start: int, stop: int) -> Iterator[Document]:
-    return iter_documents(
-        source.corpus,
-        docid_field=source.docid_field,
-        fields=source.fields,
-        delimiter=source.delimiter,
-        start=start,
-        stop=stop,
-    )
-
-
-def _texts(chunk: Sequence[Document], options: EncodeOptions) -> tuple[list[str] | None, list[str]]:
-    """Titles to be encoded with the texts, and the texts. Without `--fields`, contents already begin with the title."""
-    texts = [document.contents for document in chunk]
-    read, wanted = options.input.fields, options.encoder.fields
-    if read is None:
-        if wanted not in (None, ["contents"], ["text"]):
-            raise UsageError(f"encoder: --fields {' '.join(wanted)}: give input --fields as well")
-        return None, texts
-    wanted = wanted or read
-    missing = [name for name in wanted if name not in read]
-    if missing:
-        raise UsageError(f"encoder: --fields {' '.join(wanted)}: {missing[0]!r} is not among input --fields")
-    if "title" not in wanted:
-        return None, texts
-    titles = [document.title or "" for document in chunk]
-    if options.encoder.add_sep:
-        return titles, texts
-    return None, [f"{title} {text}" if title else text for title, text in zip(titles, texts, strict=True)]
 
 
 def _check_vectors(vectors: np.ndarray, chunk: Sequence[Document]) -> None:
@@ -225,12 +220,13 @@ def _assemble(
                 index.write(vectors)
                 ids.write(names)
     else:
-        documents = _documents(options.input, bounds[0][0], bounds[-1][1])
+        reading = Reading.of(options)
+        documents = reading.documents(options.input.corpus, bounds[0][0], bounds[-1][1])
         with atomic_file(directory / EMBEDDINGS) as lines:
             for vectors, names in store.read_all(counts):
                 rows = np.frombuffer(vectors, dtype=np.float32).reshape(-1, dimension)
                 for id, row, document in zip(names.decode().splitlines(), rows, documents, strict=False):
-                    record = {"id": id, "contents": _stock_contents(document), "vector": row.tolist()}
+                    record = {"id": id, "contents": _stock_contents(document, reading), "vector": row.tolist()}
                     lines.write(json.dumps(record, ensure_ascii=False) + "\n")
     write_manifest(
         directory / MANIFEST,
@@ -244,12 +240,17 @@ def _assemble(
             "sha256": summary.sha256,
             "documents": summary.count,
             "files": [os.fspath(path) for path in summary.files],
+            "reading": asdict(Reading.of(options)),
         },
         shard={"id": options.input.shard_id, "num": options.input.shard_num, "start": bounds[0][0]},
         **encoder.identity(),
     )
-    store.remove()
+    store.remove(_RESULTS)
 
 
-def _stock_contents(document: Document) -> str:
-    return document.contents if document.title is None else f"{document.title}\n{document.contents}"
+def _stock_contents(document: Document, reading: Reading) -> str:
+    """The text as stock writes it beside a vector: the fields read, in their order, one per line."""
+    if reading.fields is None:  # contents begin with the title already
+        return document.contents
+    values = {"title": document.title or "", "text": document.contents}
+    return "\n".join(values[name] for name in reading.fields if name in values)

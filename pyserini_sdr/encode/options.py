@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..anserini.encoder_classes import problem_with
 from ..core import options as opt
 from ..core.errors import UsageError
 from ..core.options import at_least, option
@@ -49,9 +50,14 @@ class EncoderOptions:
 
     encoder: str = option(help="checkpoint directory, all-MiniLM-L6-v2 (bundled), or a model on the hub")
     encoder_class: str | None = option(
-        None, help="a stock Pyserini class for published encoders of other kinds (tct_colbert, ance, dpr, ...)"
+        None,
+        help="a class of stock Pyserini's: tct_colbert, ance, dpr, contriever, sentence-transformers (default: auto, "
+        "any transformer with CLS or mean pooling); all but auto need Java",
+        check=problem_with,
     )
-    fields: list[str] | None = option(None, help="fields to encode, among those of input (default: all of them)")
+    fields: list[str] | None = option(
+        None, help="fields to encode, among those of input (default: text, with input --fields)"
+    )
     batch_size: int | None = option(
         None, help="texts per batch at most (default: by --token-budget alone)", check=at_least(1)
     )

@@ -14,6 +14,7 @@ from ..core.files import atomic_file, read_jsonl, require_directory
 from ..core.manifest import read_manifest, write_manifest
 from ..core.options import as_dict
 from ..core.progress import bar, note
+from ..data.records import Problem, checked_id
 from ..encode.engine import DOCID, INDEX, MANIFEST
 from ..encode.flat import flat_header
 from .options import BuildOptions
@@ -83,8 +84,10 @@ def _blocks(source: Path) -> Iterator[Block]:
     for file in files:
         for number, record in read_jsonl(file):
             id, vector = record.get("id"), record.get("vector")
-            if not isinstance(id, str) or not id or id.split() != [id]:
-                raise DataError(file, f"id {id!r}: expected a string without white space", line=number)
+            try:
+                id = checked_id(id, "document id")
+            except Problem as problem:
+                raise DataError(file, problem.args[0], line=number, remedy=problem.args[1]) from None
             if id in seen:
                 raise DataError(file, f"duplicate document id {id!r}", line=number, remedy="remove one")
             seen.add(id)
@@ -103,7 +106,8 @@ def _blocks(source: Path) -> Iterator[Block]:
 
 def _vector(file: Path, number: int, value: object) -> np.ndarray:
     try:
-        row = np.asarray(value, dtype=np.float32)
+        with np.errstate(over="ignore"):  # becomes infinite, and is refused as such
+            row = np.asarray(value, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise DataError(file, "vector: expected a list of numbers", line=number) from error
     if row.ndim != 1 or not len(row):

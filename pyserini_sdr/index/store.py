@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import faiss
 import numpy as np
 
+from ..anserini.encoder_classes import ENCODER_CLASSES, OURS, EncoderClass, StockSpec, class_name
 from ..core.errors import DataError, UsageError
 from ..core.files import read_lines, require_directory
 from ..core.manifest import read_manifest
 from ..encode.chunks import FOLDER
 from ..encode.engine import DOCID, INDEX, MANIFEST
-from ..model.encoder import BiEncoder
 from ..model.spec import EncoderSpec
+
+if TYPE_CHECKING:
+    from ..encode.loading import Encoder
 
 
 @dataclass
@@ -36,20 +39,47 @@ class Index:
     manifest: dict[str, Any] | None
 
     @cached_property
-    def spec(self) -> EncoderSpec | None:
+    def spec(self) -> EncoderSpec | StockSpec | None:
         """How its documents were encoded, None if nobody wrote it down."""
         if self.manifest is None or "spec" not in self.manifest:
             return None
-        return EncoderSpec.from_dict(self.manifest["spec"], self.directory / MANIFEST)
+        values = self.manifest["spec"]
+        kind = StockSpec if isinstance(values, dict) and "encoder_class" in values else EncoderSpec
+        return kind.from_dict(values, self.directory / MANIFEST)
+
+    @property
+    def stock_class(self) -> EncoderClass | None:
+        """The stock class of the encoder that made it; None for one of ours, or if nobody wrote it down."""
+        return ENCODER_CLASSES[self.spec.encoder_class] if isinstance(self.spec, StockSpec) else None
+
+    def encoder_settings(self, encoder_class: str | None = None) -> dict[str, Any]:
+        """Class and document side with which to load an encoder for it, as an index made with flags needs them again.
+
+        Args:
+            encoder_class: as the user gave it.
+
+        Raises:
+            UsageError: the class is not that of the encoder that made the index.
+        """
+        if self.spec is None:
+            return {"encoder_class": class_name(encoder_class)}
+        settings = {"encoder_class": OURS, **self.spec.document_side()}
+        del settings["dimension"]
+        if encoder_class is not None and class_name(encoder_class) != settings["encoder_class"]:
+            raise UsageError(
+                f"--encoder-class {encoder_class}: {self.directory} was made by an encoder of class "
+                f"{settings['encoder_class']!r}; leave it out, or encode the corpus anew"
+            )
+        return settings
 
     def __len__(self) -> int:
         return len(self.docids)
 
-    def check_encoder(self, encoder: BiEncoder) -> None:
+    def check_encoder(self, encoder: Encoder) -> None:
         """Refuses a query encoder whose documents would have other vectors than these.
 
         Raises:
-            UsageError: dimension, weights, pooling, similarity, document prefix or length differ.
+            UsageError: dimension, weights, class, pooling, similarity, document prefix or length differ.
         """
         if encoder.spec.dimension != self.faiss_index.d:
             raise UsageError(
@@ -58,9 +88,13 @@ class Index:
             )
         if self.spec is None or self.manifest is None:
             return
-        ours, theirs = encoder.spec.document_side(), self.spec.document_side()
-        different = [f"{key} {theirs[key]!r} ≠ {ours[key]!r}" for key in ours if ours[key] != theirs[key]]
-        if self.manifest["weights"] != encoder.fingerprint:
+        ours, theirs = ({"encoder_class": OURS, **spec.document_side()} for spec in (encoder.spec, self.spec))
+        if ours["encoder_class"] == theirs["encoder_class"]:
+            different = [f"{key} {theirs[key]!r} ≠ {ours[key]!r}" for key in ours if ours[key] != theirs[key]]
+        else:
+            different = [f"encoder class {theirs['encoder_class']!r} ≠ {ours['encoder_class']!r}"]
+        shared = self.stock_class is None or self.stock_class.one_checkpoint
+        if shared and self.manifest["weights"] != encoder.fingerprint:
             different.append(f"weights {self.manifest['weights'][:12]} ≠ {encoder.fingerprint[:12]}")
         if different:
             raise UsageError(

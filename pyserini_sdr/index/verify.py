@@ -9,9 +9,9 @@ import numpy as np
 
 from ..core.errors import DataError
 from ..core.progress import bar
-from ..data.corpus import iter_documents
 from ..encode.engine import MANIFEST
-from ..model.encoder import BiEncoder
+from ..encode.loading import load_any_encoder
+from ..encode.texts import Reading, document_texts
 from .options import VerifyOptions
 from .store import Index, open_index
 
@@ -89,7 +89,8 @@ def _corpus_positions(index: Index, options: VerifyOptions, problems: list[str])
     shard = (index.manifest or {}).get("shard") or {"start": 0, "num": 1}
     stop = shard["start"] + len(index) if shard["num"] > 1 else None
     count = 0
-    for count, document in enumerate(iter_documents(options.corpus, start=shard["start"], stop=stop), start=1):
+    documents = Reading.from_manifest(index.manifest).documents(options.corpus, shard["start"], stop)
+    for count, document in enumerate(documents, start=1):
         if count > len(index) or index.docids[count - 1] != document.id:
             found = index.docids[count - 1] if count <= len(index) else "nothing"
             problems.append(f"document {count} of the corpus is {document.id!r}, of the index {found!r}")
@@ -106,16 +107,14 @@ def _check_sample(index: Index, options: VerifyOptions, positions: list[int]) ->
         raise DataError(
             index.directory, f"has no {MANIFEST} to tell its encoder", remedy="give --encoder or --sample 0"
         )
-    overrides = {}
-    if index.spec is not None:
-        overrides = {k: v for k, v in index.spec.document_side().items() if k != "dimension"}
-    encoder = BiEncoder.load(options.encoder or index.manifest["encoder"], device=options.device, **overrides)
+    name = options.encoder or index.manifest["encoder"]
+    encoder = load_any_encoder(name, side="document", device=options.device, **index.encoder_settings())
     index.check_encoder(encoder)
-    wanted = set(positions)
-    shard = (index.manifest or {}).get("shard") or {"start": 0}
-    documents = iter_documents(options.corpus, start=shard["start"])
-    texts = [d.contents for position, d in enumerate(documents) if position in wanted]
-    fresh = encoder.encode_documents(texts)
+    reading, wanted = Reading.from_manifest(index.manifest), set(positions)
+    start = ((index.manifest or {}).get("shard") or {"start": 0})["start"]
+    documents = reading.documents(options.corpus, start, start + positions[-1] + 1)
+    titles, texts = document_texts([d for position, d in enumerate(documents) if position in wanted], reading)
+    fresh = encoder.encode_documents(texts, titles=titles)
     stored = np.stack([index.vectors(position, position + 1)[0] for position in positions])
     cosine = (fresh * stored).sum(1) / (np.linalg.norm(fresh, axis=1) * np.linalg.norm(stored, axis=1))
     worst = int(np.argmin(cosine))

@@ -19,6 +19,7 @@ from ..data.group import Candidate, Group
 from ..data.groups import write_groups
 from ..encode.engine import MANIFEST, encode_corpus, load_encoder
 from ..encode.options import EncodeOptions, EncoderOptions, InputOptions, OutputOptions
+from ..model.encoder import BiEncoder
 from ..search.searcher import Searcher
 from ..trec.run import iter_run
 from .options import MineOptions
@@ -133,7 +134,8 @@ def _dense(options: MineOptions, topics: Mapping[str, str]) -> Rankings:
         device=options.device,
         **{key: value for key, value in overrides.items() if value is not None},
     )
-    searcher.encoder.query_dtype = searcher.encoder.document_dtype
+    if isinstance(searcher.encoder, BiEncoder):
+        searcher.encoder.query_dtype = searcher.encoder.document_dtype
     for qid, ranking in searcher.search_topics(topics, options.last_rank):
         yield qid, [docid for docid, _ in ranking]
 

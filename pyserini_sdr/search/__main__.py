@@ -12,7 +12,9 @@ COMMAND = CommandGroup(
             "pyserini_sdr.search.commands:dense",
             "  python -m pyserini_sdr.search dense --index index --topics topics.test.tsv --output dense.trec\n"
             "  python -m pyserini_sdr.search dense --index index --encoder checkpoint --topics topics.jsonl \\\n"
-            "    --output dense.trec.gz --hits 100 --remove-query",
+            "    --output dense.trec.gz --hits 100 --remove-query\n"
+            "  python -m pyserini_sdr.search dense --index dpr --topics dpr-nq-test --output dpr.trec \\\n"
+            "    --encoder facebook/dpr-question_encoder-multiset-base --encoder-class dpr",
         ),
         "bm25": Command(
             "Search a Lucene index with BM25 (needs Java 21 or newer).",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..anserini.bm25 import BM25Searcher
 from ..anserini.stock import StockCommand, faiss_search_command, lucene_search_command, path_warnings
@@ -13,11 +13,14 @@ from ..anserini.topics import load_topics
 from ..core.manifest import write_manifest
 from ..core.options import as_dict
 from ..core.progress import bar, note, warn
-from ..model.encoder import BiEncoder
+from ..encode.loading import stock_search_flags
 from ..trec.fuse import fuse
 from ..trec.run import Ranking, RunWriter, rank
 from .options import BM25Options, DenseOptions, HybridOptions, QueryEncoderOptions, RunOptions
 from .searcher import Searcher
+
+if TYPE_CHECKING:
+    from ..encode.loading import Encoder
 
 Results = Iterator[tuple[str, Ranking]]
 
@@ -68,33 +71,38 @@ def hybrid(options: HybridOptions) -> None:
             strict=True,
         )
         fused = ((qid, _fuse(first, second, options, settings)) for (qid, first), (_, second) in both)
-        _write(options, tag, fused, len(topics), rule=options.rule, **settings, **searcher.encoder.identity())
+        fusion = {"rule": options.rule, **settings}
+        _write(options, tag, fused, len(topics), fusion=fusion, **searcher.encoder.identity())
 
 
-def _stock_dense(options: DenseOptions, encoder: BiEncoder) -> StockCommand | None:
+def _stock_dense(options: DenseOptions, encoder: Encoder) -> StockCommand | None:
     """The stock command that gives the same run, None where stock has no such thing."""
     if encoder.resolved is None or options.remove_query or options.output_format != "trec":
         return None
-    directory = encoder.resolved.directory
-    for path, role in ((directory, "encoder"), (options.index, "index"), (options.topics, "topics")):
+    flags = stock_search_flags(encoder)
+    if flags is None:
+        return None
+    for path, role in ((encoder.resolved.directory, "encoder"), (options.index, "index"), (options.topics, "topics")):
         for warning in path_warnings(path, role):
             warn(warning)
     return faiss_search_command(
         index=options.index,
         topics=options.topics,
-        encoder=directory,
         output=f"{options.output}.stock",
-        pooling=encoder.spec.pooling,
-        l2_norm=encoder.spec.normalize,
-        query_prefix=encoder.spec.query_prefix,
         hits=options.hits,
+        **flags,
     )
 
 
 def _open(index: Path, options: QueryEncoderOptions) -> Searcher:
     overrides = {key: value for key, value in options.spec_overrides().items() if value is not None}
     searcher = Searcher(
-        index, options.encoder, threads=getattr(options, "threads", 0), device=options.device, **overrides
+        index,
+        options.encoder,
+        threads=getattr(options, "threads", 0),
+        encoder_class=options.encoder_class,
+        device=options.device,
+        **overrides,
     )
     note(f"encoder: {searcher.encoder.resolved}")
     return searcher

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..anserini.encoder_classes import problem_with
 from ..core.options import at_least, between, option
 
 Rule = Literal["stock-hybrid", "rrf", "interpolation", "linear", "average"]
@@ -32,6 +33,12 @@ class QueryEncoderOptions:
 
     encoder: str | None = option(
         None, help="checkpoint or model (default: the one that made the index)", group="query encoder"
+    )
+    encoder_class: str | None = option(
+        None,
+        help="auto, tct_colbert, ance, dpr, contriever or sentence (default: the one that made the index)",
+        check=problem_with,
+        group="query encoder",
     )
     device: str = option("auto", help="cpu, cuda, cuda:N or auto", group="query encoder")
     query_prefix: str | None = option(None, help="default: the encoder's", group="query encoder")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import faiss
 import numpy as np
 
-from ..core.errors import DataError
+from ..core.errors import DataError, UsageError
 from ..core.progress import warn
+from ..encode.loading import load_any_encoder
 from ..index.store import Index, open_index
-from ..model.encoder import BiEncoder
 from ..trec.run import Ranking, rank
+
+if TYPE_CHECKING:
+    from ..encode.loading import Encoder
 
 _TIE_MARGIN = 32
 """Hits fetched beyond those asked for, so that ties at the cut are decided by document id and not by FAISS."""
@@ -26,36 +29,49 @@ class Searcher:
         index: index directory, or an open `Index`.
         encoder: for the queries; None loads the one that made the index.
         threads: of FAISS; 0 leaves its default.
-        options: for `BiEncoder.load`, if it loads one.
+        encoder_class: see `anserini.encoder_classes`; None is that of the encoder that made the index.
+        options: for `BiEncoder.load` or `StockEncoder`, if it loads one.
 
     Raises:
         UsageError: the encoder is not the one that made the index.
     """
 
     def __init__(
-        self, index: Path | str | Index, encoder: BiEncoder | str | None = None, *, threads: int = 0, **options: Any
+        self,
+        index: Path | str | Index,
+        encoder: Encoder | Path | str | None = None,
+        *,
+        threads: int = 0,
+        encoder_class: str | None = None,
+        **options: Any,
     ) -> None:
         self.index = index if isinstance(index, Index) else open_index(Path(index))
+        stock = self.index.stock_class
         if encoder is None:
+            if stock is not None and not stock.one_checkpoint:
+                raise UsageError(
+                    f"{self.index.directory}: its encoder class has a checkpoint of its own for queries; give --encoder"
+                )
             if self.index.manifest is None or "encoder" not in self.index.manifest:
                 raise DataError(self.index.directory, "does not tell its encoder", remedy="give --encoder")
             encoder = self.index.manifest["encoder"]
-        if not isinstance(encoder, BiEncoder):
-            encoder = BiEncoder.load(encoder, **{**self._document_side(), **options})
+            if Path(encoder).is_absolute() and not Path(encoder).exists():
+                raise DataError(
+                    self.index.directory,
+                    f"was made by the checkpoint {encoder}, which is not there any more",
+                    remedy="give --encoder with its new place",
+                )
+        if isinstance(encoder, str | Path):
+            settings = {**self.index.encoder_settings(encoder_class), **options}
+            encoder = load_any_encoder(encoder, side="query", **settings)
         self.encoder = encoder
         self.index.check_encoder(encoder)
         if self.index.spec is None:
             warn(f"{self.index.directory} does not tell its encoder: whether this one made it cannot be checked")
+        elif stock is not None and not stock.one_checkpoint:
+            warn(f"whether {encoder.resolved} belongs to the documents' encoder of {self.index.directory} is not known")
         if threads:
             faiss.omp_set_num_threads(threads)
-
-    def _document_side(self) -> dict[str, Any]:
-        """What an index made with overriding flags was made with; a query encoder must have the same."""
-        if self.index.spec is None:
-            return {}
-        side = self.index.spec.document_side()
-        del side["dimension"]
-        return side
 
     def search(self, query: str, hits: int = 10) -> Ranking:
         """The best documents for a query, as `(docid, score)` in trec_eval's order."""
@@ -100,9 +116,9 @@ class Searcher:
 
 
 class StockQueryEncoder:
-    """A `BiEncoder` in the shape that stock `pyserini.search.faiss.FaissSearcher` takes as its query encoder."""
+    """An encoder of ours in the shape that stock `pyserini.search.faiss.FaissSearcher` takes as its query encoder."""
 
-    def __init__(self, encoder: BiEncoder) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
 
     def encode(self, query: str, **_: Any) -> np.ndarray:
