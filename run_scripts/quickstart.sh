@@ -85,7 +85,7 @@ for LOSS in $LOSSES; do
   stage "$OUTPUT/$LOSS/sdr_train.json" "train with $LOSS" \
     python -m pyserini_sdr.train --collection "$COLLECTION" --train-split "$TRAIN" --dev-split "$DEV" \
       --encoder "$ENCODER" --groups "$OUTPUT/groups.jsonl" --dev-run "$RUNS/untrained.$DEV.trec" --loss "$LOSS" \
-      --query-max-length 32 --max-length 128 --max-steps "$STEPS" --eval-steps $(((STEPS + 4) / 5)) --seed "$SEED" \
+      --query-max-length 32 --max-length 128 --dropout 0 --max-steps "$STEPS" --eval-steps $(((STEPS + 4) / 5)) --seed "$SEED" \
       --output "$OUTPUT/$LOSS"
   stage "$OUTPUT/$LOSS.index/sdr_index.json" "encode with $LOSS" \
     python -m pyserini_sdr.encode input --corpus "$COLLECTION" output --embeddings "$OUTPUT/$LOSS.index" --to-faiss \

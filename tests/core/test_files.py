@@ -179,9 +179,9 @@ def test_missing_and_wrong_kind(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="nowhere: no such qrels file"):
         require_file(tmp_path / "nowhere", "qrels file")
-    with pytest.raises(DataError, match="is a directory, expected a qrels file"):
+    with pytest.raises(DataError, match="is a directory, not the expected qrels file"):
         require_file(tmp_path, "qrels file")
-    with pytest.raises(DataError, match="file: is a file, expected"):
+    with pytest.raises(DataError, match="file: is a file, not the expected index directory"):
         require_directory(tmp_path / "file", "index directory")
     with pytest.raises(DataError, match="nowhere: no such index directory"):
         require_directory(tmp_path / "nowhere", "index directory")
