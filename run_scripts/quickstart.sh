@@ -65,13 +65,14 @@ QRELS="$COLLECTION/qrels.$TEST.txt" TOPICS="$COLLECTION/topics.$TEST.tsv" RUNS="
 stage "$OUTPUT/bm25/sdr_bm25.json" "BM25 index" \
   python -m pyserini_sdr.index bm25 --input "$COLLECTION" --index "$OUTPUT/bm25"
 stage "$RUNS/bm25.trec" "BM25 run" \
-  python -m pyserini_sdr.search bm25 --index "$OUTPUT/bm25" --topics "$TOPICS" --output "$RUNS/bm25.trec" --hits 1000
+  python -m pyserini_sdr.search bm25 --index "$OUTPUT/bm25" --topics "$TOPICS" --output "$RUNS/bm25.trec" --hits 100
 
 stage "$OUTPUT/untrained.index/sdr_index.json" "encode with the untrained encoder" \
   python -m pyserini_sdr.encode input --corpus "$COLLECTION" output --embeddings "$OUTPUT/untrained.index" --to-faiss \
     encoder --encoder "$ENCODER" --max-length 128
 stage "$RUNS/untrained.trec" "dense run, untrained" \
-  python -m pyserini_sdr.search dense --index "$OUTPUT/untrained.index" --topics "$TOPICS" --output "$RUNS/untrained.trec"
+  python -m pyserini_sdr.search dense --index "$OUTPUT/untrained.index" --topics "$TOPICS" --output "$RUNS/untrained.trec" \
+    --hits 100
 stage "$RUNS/untrained.$DEV.trec" "dense run on dev, untrained" \
   python -m pyserini_sdr.search dense --index "$OUTPUT/untrained.index" --topics "$COLLECTION/topics.$DEV.tsv" \
     --output "$RUNS/untrained.$DEV.trec" --hits 100
@@ -91,11 +92,12 @@ for LOSS in $LOSSES; do
     python -m pyserini_sdr.encode input --corpus "$COLLECTION" output --embeddings "$OUTPUT/$LOSS.index" --to-faiss \
       encoder --encoder "$OUTPUT/$LOSS"
   stage "$RUNS/$LOSS.trec" "dense run, $LOSS" \
-    python -m pyserini_sdr.search dense --index "$OUTPUT/$LOSS.index" --topics "$TOPICS" --output "$RUNS/$LOSS.trec"
+    python -m pyserini_sdr.search dense --index "$OUTPUT/$LOSS.index" --topics "$TOPICS" --output "$RUNS/$LOSS.trec" \
+      --hits 100
 done
 stage "$RUNS/hybrid.trec" "hybrid of BM25 and distributed-margin" \
   python -m pyserini_sdr.run fuse --runs "$RUNS/distributed-margin.trec" "$RUNS/bm25.trec" --method linear \
-    --normalization z-score --weights 1 0.5 --output "$RUNS/hybrid.trec"
+    --normalization z-score --weights 1 0.5 --hits 100 --output "$RUNS/hybrid.trec"
 
 # `search dense` leaves the stock command that gives the same run in the run's manifest; here it runs.
 STOCK="$(python -c 'import json, sys; print(json.load(open(sys.argv[1]))["stock_command"])' \

@@ -16,6 +16,7 @@ from typing import Any
 
 from . import options as opt
 from .errors import SdrError, UsageError, unknown
+from .progress import close_bars
 from .runtime import share_cores
 
 
@@ -91,20 +92,22 @@ def main(command: Command | CommandGroup | Any, module: str, argv: Sequence[str]
         status = command.execute(prog, list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
     except SdrError as error:
-        print(f"error: {error}", file=sys.stderr)
-        status = error.exit_status
+        status = _fail(f"error: {error}", error.exit_status)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        status = 130
+        status = _fail("interrupted", 130)
     except BrokenPipeError:  # `... | head`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except OSError as error:  # a path of the user's that no reader or writer has put into words
         if error.filename is None:
             raise
-        print(f"error: {error.filename}: {error.strerror or error}", file=sys.stderr)
-        status = 1
+        status = _fail(f"error: {error.filename}: {error.strerror or error}", 1)
     except MemoryError:
-        print("error: out of memory; use smaller batches or a machine with more memory", file=sys.stderr)
-        status = 1
+        status = _fail("error: out of memory; use smaller batches or a machine with more memory", 1)
     sys.exit(status)
+
+
+def _fail(message: str, status: int) -> int:
+    close_bars()
+    print(message, file=sys.stderr)
+    return status

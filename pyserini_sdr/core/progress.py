@@ -47,3 +47,9 @@ def timed(label: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     note(f"{label}: {time.perf_counter() - start:.1f} s")
+
+
+def close_bars() -> None:
+    """Ends the line of every bar that an error has left open, so that the message has a line of its own."""
+    for open_bar in list(getattr(tqdm, "_instances", ())):
+        open_bar.close()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import math
 import os
 import shlex
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
 
@@ -61,10 +65,25 @@ def train(options: TrainOptions) -> None:
         note(f"dev: {dev.description}")
     trainer = _trainer(options, encoder, losses, data, dev, work)
     data_seconds = time.perf_counter() - start
-    before = _run(trainer, options, work)
-    if trainer.is_world_process_zero():
-        facts = {"data_seconds": round(data_seconds, 1), "groups": len(data.groups)}
-        _finish(trainer, options, before, facts, dev, work)
+    with _full_disk_in_words(options.output):
+        before = _run(trainer, options, work)
+        if trainer.is_world_process_zero():
+            facts = {"data_seconds": round(data_seconds, 1), "groups": len(data.groups)}
+            _finish(trainer, options, before, facts, dev, work)
+
+
+@contextmanager
+def _full_disk_in_words(output: Path) -> Iterator[None]:
+    """torch and safetensors report a full disk in ways of their own."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        if full or any(words in str(error) for words in ("inline_container", "iostream error", "No space left")):
+            raise DataError(
+                output, "no space left on device", remedy="free some space and give the command again to resume"
+            ) from error
+        raise
 
 
 def _prepare(options: TrainOptions) -> Path:

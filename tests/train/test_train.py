@@ -198,3 +198,24 @@ def test_training_imports_neither_pyserini_nor_a_jvm(tiny_collection, tiny_encod
     command = arguments(tiny_collection, tiny_encoder, groups, tmp_path / "checkpoint", "--max-steps", "1")
     done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 29760 vs 29648"),
+        RuntimeError("basic_ios::clear: iostream error"),
+    ],
+)
+def test_a_full_disk_is_one_line(tiny_collection, tiny_encoder, groups, tmp_path, monkeypatch, error):
+    """The ways in which Python and torch tell of it while a checkpoint is saved."""
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("pyserini_sdr.train.trainer.SdrTrainer._save_checkpoint", fail)
+    output = tmp_path / "checkpoint"
+    with pytest.raises(DataError, match="no space left on device"):
+        TRAIN.execute("train", arguments(tiny_collection, tiny_encoder, groups, output, "--max-steps", "1"))
+    assert not (output / "sdr_train.json").exists()
