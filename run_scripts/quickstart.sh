@@ -36,7 +36,7 @@ if [ -n "$OUTPUT" ]; then OUTPUT="$(absolute "$OUTPUT")"
 elif [ $QUICK = 1 ]; then OUTPUT=quickstart-quick
 else OUTPUT=quickstart; fi
 [ -e "$CALLER/$ENCODER" ] && ENCODER="$(absolute "$ENCODER")"
-[ -n "$STEPS" ] || STEPS=$([ $QUICK = 1 ] && echo 30 || echo 150)
+[ -n "$STEPS" ] || STEPS=$([ $QUICK = 1 ] && echo 30 || echo 100)
 
 VENV="${VENV:-.venv}"
 TOTAL=$SECONDS
