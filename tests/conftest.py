@@ -9,6 +9,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: threads cost a ti
 
 import pytest
 
+from pyserini_sdr.anserini.java import Java, NoJavaError, find_java
+
 from .tiny import make_tiny_collection, make_tiny_encoder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +35,15 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip("real collections (../shared/data) are not here")
     return path
+
+
+@pytest.fixture(scope="session")
+def found_java() -> Java:
+    """The Java that commands would use; the test is skipped where there is none."""
+    try:
+        return find_java()
+    except NoJavaError as error:
+        pytest.skip(str(error))
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -11,20 +11,12 @@ from pathlib import Path
 import pytest
 
 from pyserini_sdr.anserini.bm25 import BM25Searcher, build_bm25_index
-from pyserini_sdr.anserini.java import OVERRIDE, NoJavaError, find_java, inspect
+from pyserini_sdr.anserini.java import OVERRIDE, inspect
 from pyserini_sdr.anserini.stock import lucene_index_command, lucene_search_command
 from pyserini_sdr.trec.measures import evaluate_run
 from pyserini_sdr.trec.qrels import read_qrels
 from pyserini_sdr.trec.run import RunWriter, read_run
 from pyserini_sdr.trec.topics import read_topics
-
-
-@pytest.fixture(scope="module", autouse=True)
-def java():
-    try:
-        return find_java()
-    except NoJavaError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")

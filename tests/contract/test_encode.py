@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pyserini_sdr.anserini.java import NoJavaError, find_java
 from pyserini_sdr.anserini.stock import StockCommand, encode_command
 from pyserini_sdr.encode.__main__ import COMMAND
 from pyserini_sdr.model.spec import read_spec
@@ -19,14 +18,6 @@ TITLED = [
     {"id": f"d{n}", "title": f"music {n}", "text": " ".join(["river of engine", "the garden"] * (1 + n % 4))}
     for n in range(12)
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def java():
-    try:
-        return find_java()
-    except NoJavaError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pyserini_sdr.anserini.java import NoJavaError, find_java
 from pyserini_sdr.anserini.stock import faiss_search_command, run_stock
 from pyserini_sdr.core.errors import UsageError
 from pyserini_sdr.encode.__main__ import COMMAND as ENCODE
@@ -21,14 +20,6 @@ from pyserini_sdr.trec.run import read_run
 from ..anserini.stock_models import make_dpr
 from ..encode.make import argv, make_checkpoint, read_index, run_encode
 from ..tiny import make_tiny_encoder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def java():
-    try:
-        return find_java()
-    except NoJavaError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")

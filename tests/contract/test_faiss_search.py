@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from pyserini_sdr.anserini import jvm
-from pyserini_sdr.anserini.java import NoJavaError, find_java
 from pyserini_sdr.anserini.stock import faiss_search_command
 from pyserini_sdr.model.encoder import BiEncoder
 from pyserini_sdr.model.spec import read_spec
@@ -28,14 +27,6 @@ SPECS = {
         "query_max_length": 6,
     },
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def java():
-    try:
-        return find_java()
-    except NoJavaError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module", params=SPECS)

@@ -7,19 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pyserini_sdr.anserini.java import NoJavaError, find_java
 from pyserini_sdr.anserini.stock import trec_eval_commands
 from pyserini_sdr.trec.measures import evaluate_run
 
 MEASURES = ["map", "ndcg_cut_10", "recip_rank", "recall_20", "P_10", "recip_rank_cut_10"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def java():
-    try:
-        return find_java()
-    except NoJavaError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")

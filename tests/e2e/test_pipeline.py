@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from pyserini_sdr.anserini.java import NoJavaError, find_java
 from pyserini_sdr.trec.measures import evaluate_run
 from pyserini_sdr.trec.qrels import read_qrels
 
@@ -73,11 +72,7 @@ def test_every_artefact_has_a_manifest_with_its_cost(workplace):
         assert manifest["command"].startswith("python -m pyserini_sdr.") and manifest["versions"]["torch"]
 
 
-def test_hybrid_equals_the_fusion_of_its_two_sides(workplace, tiny_collection):
-    try:
-        find_java()
-    except NoJavaError as error:
-        pytest.skip(str(error))
+def test_hybrid_equals_the_fusion_of_its_two_sides(workplace, tiny_collection, found_java):
     topics = tiny_collection / "topics.test.tsv"
     sdr("index", "bm25", "--input", tiny_collection, "--index", workplace / "bm25")
     sdr("search", "bm25", "--index", workplace / "bm25", "--topics", topics, "--output", workplace / "bm25.trec")
