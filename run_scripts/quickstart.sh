@@ -113,6 +113,20 @@ for LOSS in $LOSSES; do CHECKPOINTS+=("$LOSS=$OUTPUT/$LOSS"); done
 python -m pyserini_sdr.evaluate --qrels "$QRELS" --runs "${FILES[@]}" --names "${EVALUATED[@]}" --baseline bm25 untrained \
   --topics "$TOPICS" --training "${CHECKPOINTS[@]}" --output "$OUTPUT/evaluation" --overwrite
 
+# every artefact's manifest tells what it cost
+PEAK="$(python - "$OUTPUT" <<'PY'
+import json, pathlib, sys
+found = []
+for path in pathlib.Path(sys.argv[1]).rglob("*.json"):
+    if path.stat().st_size < 1 << 20:
+        value = json.loads(path.read_text())
+        if isinstance(value, dict) and "peak_memory_bytes" in (value.get("cost") or {}):
+            found.append((value["cost"]["peak_memory_bytes"], value["kind"]))
+peak, kind = max(found)
+print(f"{peak / 2**30:.1f} GiB ({kind})")
+PY
+)"
+
 cat <<EOF
 
 report: $OUTPUT/evaluation/report.html   checkpoint: $OUTPUT/distributed-margin   index: $OUTPUT/distributed-margin.index
@@ -120,5 +134,5 @@ The same dense run with stock Pyserini (row \`stock\` above; needs Java 21+ and,
   $STOCK
 and where plain \`python -m\` does not start Java, under the one that is found:
   python -m pyserini_sdr.anserini ${STOCK#python -m }
-$((SECONDS - START)) s since installation, $((SECONDS - TOTAL)) s in all
+$((SECONDS - START)) s since installation, $((SECONDS - TOTAL)) s in all; peak memory of a command $PEAK
 EOF

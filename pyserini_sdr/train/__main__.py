@@ -39,6 +39,7 @@ COMMAND = TrainCommand(
     "  torchrun --nproc-per-node 2 -m pyserini_sdr.train --collection collection ...\n"
     "  python -m pyserini_sdr.train --list-losses",
     """
+--list-losses prints what can be minimised, with formulas, needs and options, and stops.
 An interrupted training goes on when the same command is given again. The checkpoint is an ordinary directory for
 transformers, sentence-transformers and stock Pyserini; sdr_train.json in it tells how it was made, train_log.json and
 train_log.png how it went.
