@@ -2,7 +2,7 @@
 # From nothing to TREC runs: sets up .venv, makes a collection from the documentation of installed Python packages,
 # adapts an encoder to it without labels or teacher, searches, and compares with BM25 and the untrained encoder.
 #
-#   bash run_scripts/quickstart.sh                  about 15 minutes on 2 cores, after installation
+#   bash run_scripts/quickstart.sh                  about 10 minutes on 2 cores, after installation
 #   bash run_scripts/quickstart.sh --quick          about 3 minutes, on 3,000 documents
 #   bash run_scripts/quickstart.sh --collection DIR [--encoder NAME --train-split S --dev-split S --test-split S]
 #
