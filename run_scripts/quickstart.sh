@@ -41,8 +41,16 @@ else OUTPUT=quickstart; fi
 VENV="${VENV:-.venv}"
 TOTAL=$SECONDS
 bash run_scripts/setup.sh "quickstart,java"
-PATH="$PWD/$VENV/bin:$PATH"
+PATH="$(cd "$VENV/bin" && pwd):$PATH"
+export PATH
 mkdir -p "$OUTPUT/runs"
+# stages that are done are skipped by the name of what they made, so an output belongs to one set of options
+OPTIONS="$COLLECTION|$ENCODER|$TRAIN|$DEV|$TEST|$STEPS|$SEED|$QUICK"
+if [ -e "$OUTPUT/options" ] && [ "$(cat "$OUTPUT/options")" != "$OPTIONS" ]; then
+  echo "error: $OUTPUT was made with other options; give another --output or remove it" >&2
+  exit 2
+fi
+printf '%s\n' "$OPTIONS" > "$OUTPUT/options"
 
 # stage FILE TITLE COMMAND...: runs the command unless FILE, which it makes last, is there
 stage() {

@@ -13,11 +13,11 @@ fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
 find_python() {
   local candidate
   for candidate in ${PYTHON:-} python3.11 python3.12 python3.13 python3 python; do
-    if "$candidate" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
       echo "$candidate"; return
     fi
   done
-  fail "no Python 3.11 or newer with venv; install one or set PYTHON=/path/to/python3"
+  fail "no Python 3.11 or newer with venv (Debian: apt-get install python3-venv); install one or set PYTHON=/path/to/python3"
 }
 
 has_gpu() { command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q GPU; }
@@ -51,10 +51,10 @@ if [ -f "$STAMP" ] && [ "$(cat "$STAMP")" = "$WANTED" ]; then
   exit 0
 fi
 START=$SECONDS
-if [ ! -x "$VENV/bin/python" ]; then
+if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then  # none, or one that was left half-made
   INTERPRETER="$(find_python)"
   say "virtual environment $VENV ($("$INTERPRETER" --version))"
-  "$INTERPRETER" -m venv "$VENV"
+  "$INTERPRETER" -m venv --clear "$VENV"
   "$VENV/bin/python" -m pip install -q --upgrade pip
 fi
 install_torch

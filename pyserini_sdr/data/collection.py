@@ -93,6 +93,11 @@ class Collection:
             (qid, docid) for qid, grades in self.qrels(split).items() for docid, grade in grades.items() if grade > 0
         ]
 
+    def has_pairs(self, split: str = "train") -> bool:
+        """Whether `pairs(split)` has a source, and its queries have texts."""
+        source = (split == "train" and self.pairs_path.is_file()) or (self.path / f"qrels.{split}.txt").is_file()
+        return source and split in self.splits
+
     @property
     def pairs_path(self) -> Path:
         """Where the training pairs are, if the collection has them."""

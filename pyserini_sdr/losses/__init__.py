@@ -6,6 +6,7 @@ The table below is all that listing and option checking need; torch is imported 
 from __future__ import annotations
 
 import inspect
+import math
 import typing
 from collections.abc import Iterable
 from typing import Any
@@ -66,6 +67,8 @@ def parse_losses(specs: Iterable[str], options: Iterable[str] = ()) -> list[tupl
             chosen[name] = float(weight) if colon else 1.0
         except ValueError:
             raise UsageError(f"--loss {text}: the weight after ':' must be a number") from None
+        if not math.isfinite(chosen[name]) or chosen[name] <= 0:
+            raise UsageError(f"--loss {text}: the weight must be positive")
     settings: dict[str, dict[str, str]] = {name: {} for name in chosen}
     for text in options:
         target, equals, value = text.partition("=")
@@ -74,6 +77,8 @@ def parse_losses(specs: Iterable[str], options: Iterable[str] = ()) -> list[tupl
             raise UsageError(f"--loss-option {text}: expected LOSS.option=value, as in infonce.temperature=0.05")
         if name not in chosen:
             raise UsageError(f"--loss-option {text}: {name!r} is not among the losses ({', '.join(chosen)})")
+        if key in settings[name]:
+            raise UsageError(f"--loss-option {text}: {name}.{key} is given twice")
         settings[name][key] = value
     return [(build(name, **settings[name]), name, weight) for name, weight in chosen.items()]
 
@@ -95,6 +100,9 @@ def _convert(name: str, key: str, value: Any, annotation: Any) -> Any:
             fail("true or false")
         return words[str(value).lower()]
     try:
-        return annotation(value)
+        converted = annotation(value)
     except (TypeError, ValueError):
         fail(f"a {annotation.__name__}")
+    if isinstance(converted, float) and not math.isfinite(converted):
+        fail("a finite number")
+    return converted

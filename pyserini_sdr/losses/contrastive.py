@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from ..core.errors import UsageError
-from .base import IGNORE, OWN_NEG, OWN_POS, Loss, LossBatch, pairs_with
+from .base import IGNORE, OWN_NEG, OWN_POS, Loss, LossBatch, Need, pairs_with
 
 
 class InfoNCE(Loss):
@@ -27,6 +27,8 @@ class InfoNCE(Loss):
         if temperature <= 0:
             raise UsageError(f"temperature {temperature}: must be positive")
         self.temperature, self.in_batch = temperature, in_batch
+        if not in_batch:
+            self.needs = frozenset({Need.NEGATIVES})
 
     def forward(self, batch: LossBatch) -> tuple[Tensor, dict[str, Tensor]]:
         logits = batch.scores / self.temperature
@@ -36,8 +38,9 @@ class InfoNCE(Loss):
             usable = (batch.relation != OWN_POS) & (batch.relation != IGNORE)
         rivals = torch.logsumexp(logits.masked_fill(~usable, -torch.inf), dim=1)
         gap = logits[query, positive] - rivals[query]
-        usable_pairs = usable.any(dim=1)[query]  # a pair without any rival teaches nothing and has an infinite gap
-        loss = softplus(-gap[usable_pairs]).sum() / len(query)
+        with_rivals = usable.any(dim=1)[query]  # a pair without any rival teaches nothing and has an infinite gap
+        loss = softplus(-gap[with_rivals]).sum() / with_rivals.sum().clamp(min=1)
         with torch.no_grad():
-            accuracy = (logits[query, positive] > logits.masked_fill(~usable, -torch.inf).amax(dim=1)[query]).float()
+            best = logits.masked_fill(~usable, -torch.inf).amax(dim=1)[query]
+            accuracy = (logits[query, positive] > best)[with_rivals].float()
         return loss, {"accuracy": accuracy.mean()}

@@ -214,7 +214,8 @@ def _margins(batch: LossBatch, cells: _Cells, layout: str, in_batch: bool) -> tu
         return _own_margins(batch, cells), None
     positive = batch.cosine[cells.pair_query, cells.pair_positive]
     negative = cells.negatives if layout == "row" else cells.triple_negative
-    rows = batch.cosine if len(cells.pair_query) == len(batch.query) else batch.cosine[cells.pair_query]
+    every = torch.arange(len(batch.query), device=cells.pair_query.device)
+    rows = batch.cosine if torch.equal(cells.pair_query, every) else batch.cosine[cells.pair_query]
     margin = (positive[:, None] if layout == "row" else positive[cells.triple_pair][None, :]) - rows[:, negative]
     return margin, _usable(batch, cells.pair_query, negative)
 

@@ -11,12 +11,12 @@ COMMAND = Command(
     "  python -m pyserini_sdr.mine --collection collection --encoder all-MiniLM-L6-v2 --index index \\\n"
     "    --output groups.jsonl\n"
     "  python -m pyserini_sdr.mine --collection collection --bm25-index collection.bm25 --output groups.jsonl\n"
-    "  # the union of two runs, ranks 10 to 100\n"
+    "  # the union of two runs, ranks 10 to 100 of each\n"
     "  python -m pyserini_sdr.mine --collection collection --runs bm25.trec dense.trec \\\n"
     "    --first-rank 10 --last-rank 100 --output groups.jsonl.gz",
     """
-Negatives are drawn at random from the window of ranks, known positives (pairs and qrels) left out. Several sources
-are merged rank by rank. The same seed gives the same groups, whatever the order of the queries.
+Negatives are drawn at random from the window of ranks of each source, known positives (pairs and qrels) left out.
+Several sources are merged. The same seed gives the same groups, whatever the order of the queries.
 """,
 )
 

@@ -41,7 +41,8 @@ def mine(options: MineOptions) -> None:
             sources.append(_dense(options, topics))
         if options.bm25_index:
             sources.append(_bm25(options, topics, stack))
-        groups = draw(_merge(sources), topics, positives, known, options)
+        windows = [_window(source, options.first_rank, options.last_rank) for source in sources]
+        groups = draw(_merge(windows), topics, positives, known, options)
         count = write_groups(options.output, bar(groups, total=len(topics), unit="query", desc="mine"))
     write_manifest(
         options.output.with_name(options.output.name + ".json"),
@@ -89,13 +90,12 @@ def draw(
     known: Mapping[str, set[str]],
     options: MineOptions,
 ) -> Iterator[Group]:
-    """Yields a group for every query that has a negative in the window.
+    """Yields a group for every query that has a negative among the documents given.
 
     The draw of a query depends on the seed and its id only.
     """
     for qid, ranking in rankings:
-        window = ranking[options.first_rank - 1 : options.last_rank]
-        candidates = [docid for docid in window if docid not in known[qid]]
+        candidates = [docid for docid in ranking if docid not in known[qid]]
         if not candidates:
             continue
         rng = np.random.default_rng([options.seed, zlib.crc32(qid.encode())])
@@ -108,17 +108,11 @@ def draw(
         )
 
 
-def ensure_index(
-    corpus: Path, index: Path, encoder: str, *, device: str = "auto", max_length: int | None = None
-) -> None:
+def ensure_index(corpus: Path, index: Path, encoder: EncoderOptions) -> None:
     """Encodes a corpus into an index directory, unless a finished index is there."""
     if (index / MANIFEST).exists():
         return
-    options = EncodeOptions(
-        InputOptions(corpus=corpus),
-        OutputOptions(embeddings=index, to_faiss=True),
-        EncoderOptions(encoder=encoder, device=device, max_length=max_length),
-    )
+    options = EncodeOptions(InputOptions(corpus=corpus), OutputOptions(embeddings=index, to_faiss=True), encoder)
     encode_corpus(load_encoder(options), options)
 
 
@@ -126,8 +120,13 @@ def _dense(options: MineOptions, topics: Mapping[str, str]) -> Rankings:
     assert options.index is not None
     if options.encoder:
         corpus = Collection.open(options.collection).corpus
-        ensure_index(corpus, options.index, options.encoder, device=options.device, max_length=options.max_length)
-    overrides = {"query_max_length": options.query_max_length, "document_max_length": options.max_length}
+        encoder = EncoderOptions(encoder=options.encoder, device=options.device, max_length=options.max_length)
+        ensure_index(corpus, options.index, encoder)
+    overrides = {
+        "query_prefix": options.query_prefix,
+        "query_max_length": options.query_max_length,
+        "document_max_length": options.max_length,
+    }
     searcher = Searcher(
         options.index,
         options.encoder,
@@ -154,6 +153,10 @@ def _ranked(run: Path, topics: Mapping[str, str]) -> Rankings:
     if not found:
         raise DataError(run, "holds none of the training queries", remedy="search the topics of that split for it")
     return ((qid, found.get(qid, [])) for qid in topics)
+
+
+def _window(source: Rankings, first: int, last: int) -> Rankings:
+    return ((qid, ranking[first - 1 : last]) for qid, ranking in source)
 
 
 def _merge(sources: Sequence[Rankings]) -> Rankings:

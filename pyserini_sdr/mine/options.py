@@ -25,6 +25,7 @@ class MineOptions:
     )
     encoder: str | None = option(None, help="encoder for --index (default: the one that made it)")
     device: str = option("auto", help="cpu, cuda, cuda:N or auto")
+    query_prefix: str | None = option(None, help="default: the encoder's")
     query_max_length: int | None = option(None, help="default: the encoder's", check=at_least(2))
     max_length: int | None = option(None, help="of documents (default: the encoder's)", check=at_least(2))
     negatives: int = option(8, help="negatives kept per query", check=at_least(1))

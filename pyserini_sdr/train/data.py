@@ -16,6 +16,7 @@ from ..data.collection import Collection
 from ..data.group import Candidate, Group
 from ..data.groups import read_groups
 from ..data.store import DocumentStore
+from ..encode.options import EncoderOptions
 from ..losses.base import Need
 from ..mine.engine import ensure_index, known_positives, mine, training_positives
 from ..mine.options import MineOptions
@@ -50,24 +51,16 @@ def load_data(
     options: TrainOptions, collection: Collection, losses: list[tuple[Any, str, float]], work: Path
 ) -> TrainingData:
     """The data that the options name, checked against what the losses need."""
-    positives, topics = training_positives(collection, options.train_split, options.max_queries, options.seed)
-    known = known_positives(collection, options.train_split, positives)
+    dev_run = None
     if options.groups is not None:
-        groups = list(read_groups(options.groups))
-        if options.max_queries is not None and options.max_queries < len(groups):
-            order = np.random.default_rng(options.seed).permutation(len(groups))[: options.max_queries]
-            groups = [groups[i] for i in sorted(order.tolist())]
-        for group in groups:  # negatives that the collection knows to be relevant are not negatives
-            relevant = known.setdefault(group.query_id, set())
-            group.negatives = [c for c in group.negatives if c.id is None or c.id not in relevant]
-        dev_run = None
-    elif options.negatives == 0:
-        groups = [
-            Group(qid, topics[qid], [Candidate(id=docid) for docid in docids]) for qid, docids in positives.items()
-        ]
-        dev_run = None
+        groups, known = _from_file(options, options.groups, collection)
     else:
-        groups, dev_run = _mine_own(options, collection, work)
+        positives, topics = training_positives(collection, options.train_split, options.max_queries, options.seed)
+        known = known_positives(collection, options.train_split, positives)
+        if options.negatives == 0:
+            groups = [Group(q, topics[q], [Candidate(id=docid) for docid in docids]) for q, docids in positives.items()]
+        else:
+            groups, dev_run = _mine_own(options, collection, work)
     have = any(group.negatives for group in groups)
     for loss, name, _ in losses:
         if Need.NEGATIVES in loss.needs and (options.negatives == 0 or not have):
@@ -85,6 +78,30 @@ def load_data(
     return TrainingData(groups, known, store, dev_run)
 
 
+def _from_file(options: TrainOptions, path: Path, collection: Collection) -> tuple[list[Group], dict[str, set[str]]]:
+    """Groups of a file, and what the collection knows to be relevant to their queries; it may know nothing."""
+    groups = list(read_groups(path))
+    if options.max_queries is not None and options.max_queries < len(groups):
+        order = np.random.default_rng(options.seed).permutation(len(groups))[: options.max_queries]
+        groups = [groups[i] for i in sorted(order.tolist())]
+    known: dict[str, set[str]] = {}
+    if collection.has_pairs(options.train_split):
+        positives, _ = training_positives(collection, options.train_split)
+        known = known_positives(collection, options.train_split, positives)
+    removed = 0
+    for group in groups:
+        relevant = known.setdefault(group.query_id, set())
+        kept = [c for c in group.negatives if c.id is None or c.id not in relevant]
+        removed += len(group.negatives) - len(kept)
+        group.negatives = kept
+    if removed:
+        warn(f"{path}: {removed} negatives that the collection calls relevant are left out")
+    most = max(len(group.negatives) for group in groups)
+    if 0 < most < options.negatives:
+        warn(f"--negatives {options.negatives}: {path} has {most} per query at most")
+    return groups, known
+
+
 def _mine_own(options: TrainOptions, collection: Collection, work: Path) -> tuple[list[Group], Path | None]:
     """Negatives by the encoder that is about to be trained, and its run over the dev topics."""
     index, output = work / "mined" / "index", work / "mined" / "groups.jsonl"
@@ -96,7 +113,19 @@ def _mine_own(options: TrainOptions, collection: Collection, work: Path) -> tupl
             "--groups: is required for a raw backbone, whose own rankings mean nothing; mine with BM25, say"
         )
     note("no --groups: the encoder mines its own negatives")
-    ensure_index(collection.corpus, index, options.encoder, device=options.device, max_length=options.max_length)
+    ensure_index(
+        collection.corpus,
+        index,
+        EncoderOptions(
+            encoder=options.encoder,
+            device=options.device,
+            max_length=options.max_length,
+            pooling=options.pooling,
+            l2_norm=None if options.similarity is None else options.similarity == "cosine",
+            prefix=options.document_prefix,
+        ),
+    )
+    queries = {"query_prefix": options.query_prefix, "query_max_length": options.query_max_length}
     if not output.exists():
         mine(
             MineOptions(
@@ -106,11 +135,14 @@ def _mine_own(options: TrainOptions, collection: Collection, work: Path) -> tupl
                 index=index,
                 device=options.device,
                 max_queries=options.max_queries,
+                negatives=max(8, options.negatives),
                 seed=options.seed,
+                **queries,
             )
         )
     if dev_run is not None and not dev_run.exists():
-        searcher = Searcher(index, device=options.device)
+        given = {key: value for key, value in queries.items() if value is not None}
+        searcher = Searcher(index, device=options.device, **given)
         with RunWriter(dev_run) as writer:
             for qid, ranking in searcher.search_topics(collection.topics(options.dev_split), 10):
                 writer.write(qid, [docid for docid, _ in ranking], [score for _, score in ranking])

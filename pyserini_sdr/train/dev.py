@@ -18,7 +18,6 @@ from ..trec.measures import canonical, evaluate_run
 from ..trec.run import iter_run, rank
 
 _RUN_DEPTH = 10
-_DEPTH = 100
 
 
 class DevEvaluator:
@@ -50,6 +49,8 @@ class DevEvaluator:
         run: Path | None = None,
     ) -> None:
         self.metric = canonical(metric)
+        cut = self.metric.rpartition("_")[2]
+        self._depth = int(cut) if cut.isdigit() else None
         topics, qrels = collection.topics(split), collection.qrels(split)
         relevant = {qid: [docid for docid, grade in qrels[qid].items() if grade > 0] for qid in topics if qid in qrels}
         qids = [qid for qid, docids in relevant.items() if docids]
@@ -92,7 +93,8 @@ class DevEvaluator:
         backbone.train(training)
         docids = list(self.documents)
         run = (
-            (qid, rank(docids, documents @ vector, _DEPTH)) for qid, vector in zip(self.topics, queries, strict=True)
+            (qid, rank(docids, documents @ vector, self._depth))
+            for qid, vector in zip(self.topics, queries, strict=True)
         )
         values = evaluate_run(self.qrels, run, [self.metric])[self.metric]
         return float(np.mean(list(values.values())))

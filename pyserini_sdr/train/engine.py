@@ -20,8 +20,8 @@ from torch import nn
 from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
 
 from ..anserini.stock import encode_command, path_warnings
-from ..core.errors import DataError
-from ..core.files import PARTIAL, read_json, write_json
+from ..core.errors import DataError, UsageError
+from ..core.files import PARTIAL, file_sha256, read_json, write_json
 from ..core.manifest import write_manifest
 from ..core.options import as_dict
 from ..core.progress import note, warn
@@ -49,7 +49,9 @@ def train(options: TrainOptions) -> None:
     losses = parse_losses(options.loss, options.loss_option or [])
     collection = Collection.open(options.collection)
     work = _prepare(options)
+    set_seed(options.seed)  # also for weights that a checkpoint lacks, such as an unused pooler
     encoder = _load_encoder(options)
+    _hold_to_plan(options, encoder, work)
     data = load_data(options, collection, losses, work)
     dev = None
     if options.dev_split != NO_DEV:
@@ -87,12 +89,13 @@ def _full_disk_in_words(output: Path) -> Iterator[None]:
 
 
 def _prepare(options: TrainOptions) -> Path:
-    """Refuses or clears what is in the output, and checks that an interrupted run had the same options."""
+    """Refuses or clears what is in the output, and returns the folder for intermediate files."""
     output, work = options.output, options.output / WORK
-    main = int(os.environ.get("RANK", "0")) == 0
+    if not _is_main():
+        return work
     if output.exists() and not output.is_dir():
         raise DataError(output, "is a file, cannot make a checkpoint there")
-    if options.overwrite and main:
+    if options.overwrite:
         for name in (MANIFEST, LOG, PLOT):
             (output / name).unlink(missing_ok=True)
         shutil.rmtree(work, ignore_errors=True)
@@ -100,20 +103,32 @@ def _prepare(options: TrainOptions) -> Path:
         raise DataError(output, "already holds a trained checkpoint", remedy="give another directory or --overwrite")
     elif output.exists() and any(output.iterdir()) and not work.exists():
         raise DataError(output, "already exists and is not empty", remedy="give another directory or --overwrite")
-    settings = {key: value for key, value in as_dict(options).items() if key not in ("overwrite", "report_to")}
-    plan = work / "plan.json"
-    if plan.exists():
-        before = read_json(plan)
-        different = [key for key in {**before, **settings} if before.get(key) != settings.get(key)]
-        if different:
-            raise DataError(
-                output,
-                f"holds an interrupted training with another {', '.join(different)}",
-                remedy="give the same options to resume, --overwrite to start anew, or another directory",
-            )
-    elif main:
-        write_json(plan, settings)
     return work
+
+
+def _hold_to_plan(options: TrainOptions, encoder: BiEncoder, work: Path) -> None:
+    """Writes down what is trained on, and refuses to resume a run of something else."""
+    if not _is_main():
+        return
+    plan = {key: value for key, value in as_dict(options).items() if key not in ("overwrite", "report_to")}
+    plan["weights"] = encoder.fingerprint
+    plan["groups_sha256"] = file_sha256(options.groups) if options.groups and options.groups.is_file() else None
+    path = work / "plan.json"
+    if not path.exists():
+        write_json(path, plan)
+        return
+    before = read_json(path)
+    different = [key for key in {**before, **plan} if before.get(key) != plan.get(key)]
+    if different:
+        raise DataError(
+            options.output,
+            f"holds an interrupted training with another {', '.join(different)}",
+            remedy="give the same options and files to resume, --overwrite to start anew, or another directory",
+        )
+
+
+def _is_main() -> bool:
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def _load_encoder(options: TrainOptions) -> BiEncoder:
@@ -124,6 +139,8 @@ def _load_encoder(options: TrainOptions) -> BiEncoder:
     if options.max_length is None:
         spec = dataclasses.replace(spec, document_max_length=min(spec.document_max_length, 256))
     encoder.spec = spec
+    if getattr(encoder.backbone, "pooler", None) is not None:  # not part of the embedding: stays as it is
+        encoder.backbone.pooler.requires_grad_(False)
     if options.dropout is not None:
         set_dropout(encoder.backbone, options.dropout)
     note(f"encoder: {encoder.resolved}")
@@ -198,9 +215,16 @@ def _trainer(
         ignore_data_skip=True,  # the source is told where to start
         report_to=options.report_to,
         log_level="error",
+        restore_callback_states_from_checkpoint=True,  # or early stopping would count from zero after a resumption
         disable_tqdm=True,
         remove_unused_columns=False,
     )
+    if arguments.device != encoder.device and encoder.device.index is not None:
+        raise UsageError(
+            f"--device {options.device}: the Trainer takes {arguments.device}; "
+            f"set CUDA_VISIBLE_DEVICES={encoder.device.index} and leave --device out"
+        )
+    arguments._n_gpu = min(1, arguments.n_gpu)  # one GPU per process; the Trainer would wrap in DataParallel
     callbacks = [EarlyStoppingCallback(options.patience)] if dev and options.patience else []
     return SdrTrainer(encoder, step, source, dev, arguments, options.precision, callbacks)
 
@@ -212,9 +236,15 @@ def _last_checkpoint(work: Path) -> Path | None:
     for path in found:
         if (path / "trainer_state.json").exists():
             whole.append(path)
-        else:
+        elif _is_main():
             shutil.rmtree(path, ignore_errors=True)
     return whole[-1] if whole else None
+
+
+def _stopped_early(checkpoint: Path, patience: int) -> bool:
+    """Whether the run ended with this checkpoint, because dev did not get better any more."""
+    callback = read_json(checkpoint / "trainer_state.json").get("stateful_callbacks", {}).get("EarlyStoppingCallback")
+    return bool(patience and callback and callback["attributes"]["early_stopping_patience_counter"] >= patience)
 
 
 def _run(trainer: SdrTrainer, options: TrainOptions, work: Path) -> dict[str, Any]:
@@ -231,7 +261,10 @@ def _run(trainer: SdrTrainer, options: TrainOptions, work: Path) -> dict[str, An
         if trainer.is_world_process_zero():
             write_json(facts_file, facts)
     trainer.begin(checkpoint)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if checkpoint is not None and _stopped_early(checkpoint, options.patience):
+        trainer.finish_from(checkpoint)
+    else:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     facts["train_seconds"] = round(trainer.seconds, 1)
     facts["resumed_after_step"] = trainer.source.start
     return facts

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
 
 from ..core.files import read_json, write_json
 from ..model.checkpoint import save_checkpoint
@@ -137,6 +137,11 @@ class SdrTrainer(Trainer):
         """Sets the clock and the count of triples to zero, or to where a checkpoint left them."""
         before = read_json(checkpoint / _PROGRESS_FILE) if checkpoint else {"triples": 0, "seconds": 0.0}
         self.triples, self._began = before["triples"], time.perf_counter() - before["seconds"]
+
+    def finish_from(self, checkpoint: Path) -> None:
+        """Takes up a run that had ended with this checkpoint: its state, and the best weights."""
+        self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        self._load_best_model()
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         directory = Path(output_dir or self.args.output_dir)

@@ -29,6 +29,8 @@ def test_infonce_equals_loops(similarity, in_batch):
             for n in range(len(d))
             if relation[i, n] == OWN_NEG or (in_batch and relation[i, n] not in (OWN_POS, IGNORE))
         ]
+        if not rivals:
+            continue  # teaches nothing and does not count
         weights = np.exp(scores[i, rivals] - scores[i, p])
         terms.append(np.log1p(weights.sum()))
         right.append(all(scores[i, p] > scores[i, n] for n in rivals))

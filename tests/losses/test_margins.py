@@ -106,7 +106,7 @@ def test_ragged_batch_equals_loops(kind, in_batch, layout, error):
     if kind == "static":
         options["margin"] = 0.3
     loss, log = losses.build(f"{kind}-margin", layout=layout, error=error, **options)(batch)
-    assert float(loss) == pytest.approx(by_hand(batch, kind, layout, error, in_batch), abs=1e-12)
+    assert float(loss.detach()) == pytest.approx(by_hand(batch, kind, layout, error, in_batch), abs=1e-12)
     assert set(log) == {"margin", "margin_positive", "target"}
 
 
@@ -149,6 +149,24 @@ def test_gradients(name, options, layout, error, detach_target):
                 value(batch.query + step, batch.document) - value(batch.query - step, batch.document)
             ) / 2e-6
     assert torch.allclose(gradient, numeric, atol=1e-8)
+
+
+@pytest.mark.parametrize("layout", ["row", "column"])
+@pytest.mark.parametrize("kind", ["static", "adaptive"])
+def test_as_many_pairs_as_queries_need_not_be_one_each(kind, layout):
+    """Two positives, none, one: three pairs of three queries."""
+    rng = np.random.default_rng(8)
+    relation = torch.tensor(
+        [
+            [OWN_POS, OWN_POS, OTHER_POS, OWN_NEG, OTHER_NEG],
+            [OTHER_POS, OTHER_POS, OTHER_POS, OTHER_NEG, OWN_NEG],
+            [OTHER_POS, OTHER_POS, OWN_POS, OTHER_NEG, OWN_NEG],
+        ],
+        dtype=torch.int8,
+    )
+    batch = LossBatch(torch.tensor(rng.normal(size=(3, 4))), torch.tensor(rng.normal(size=(5, 4))), relation, "cosine")
+    loss, _ = losses.build(f"{kind}-margin", layout=layout, in_batch=True)(batch)
+    assert float(loss) == pytest.approx(by_hand(batch, kind, layout, "l2", True), abs=1e-12)
 
 
 def test_detached_targets_stop_document_gradients_through_the_target():
@@ -234,6 +252,10 @@ def test_parse_losses():
     assert parsed[0][0].layout == "column" and parsed[1][0].temperature == 0.02
     for specs, options, message in (
         (["infonce:x"], [], "must be a number"),
+        (["infonce:-1"], [], "must be positive"),
+        (["infonce:nan"], [], "must be positive"),
+        (["infonce"], ["infonce.temperature=nan"], "expected a finite number"),
+        (["infonce"], ["infonce.temperature=1", "infonce.temperature=2"], "given twice"),
         (["infonce", "infonce"], [], "given twice"),
         (["infonce"], ["temperature=1"], "expected LOSS.option=value"),
         (["infonce"], ["static-margin.margin=1"], "not among the losses"),

@@ -58,7 +58,7 @@ def test_runs_are_merged_rank_by_rank(collection, tmp_path):
     first = write_run(tmp_path / "one", {q: ["d4", "d6", "d8"] for q in "abc"})
     second = write_run(tmp_path / "two", {q: ["d4", "d7", "d9"] for q in "cba"})  # another order of topics
     found = mine(collection, tmp_path / "groups.jsonl", "--runs", str(first), str(second), "--last-rank", "3")
-    assert found["c"] == ["d4", "d6", "d7"]
+    assert found["c"] == ["d4", "d6", "d7", "d8", "d9"]
 
 
 def test_a_draw_depends_on_seed_and_query_only(collection, tmp_path):

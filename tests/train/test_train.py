@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from pyserini_sdr.core.errors import DataError, SdrError, UsageError
 from pyserini_sdr.mine.__main__ import COMMAND as MINE
 from pyserini_sdr.model.encoder import BiEncoder, load_weights
+from pyserini_sdr.train import engine
 from pyserini_sdr.train.__main__ import COMMAND as TRAIN
 
 FAST = ["--precision", "fp32", "--learning-rate", "1e-3", "--batch-size", "8", "--query-max-length", "16"]
@@ -142,6 +144,11 @@ def test_without_groups_the_encoder_mines_its_own(tiny_collection, tiny_encoder,
         (["--loss", "triplet"], UsageError, "unknown loss 'triplet'"),
         (["--loss-option", "distributed-margin.depth=2"], UsageError, "unknown option of distributed-margin 'depth'"),
         (["--negatives", "0"], UsageError, "needs negatives"),
+        (
+            ["--negatives", "0", "--loss", "infonce", "--loss-option", "infonce.in_batch=false"],
+            UsageError,
+            "needs negatives",
+        ),
         (["--dev-split", "val"], UsageError, "unknown split 'val'"),
         (["--dev-metric", "ndgc_cut_10"], UsageError, "ndgc_cut_10"),
         (["--batch-size", "1"], UsageError, "--batch-size 1: must be at least 2"),
@@ -219,3 +226,60 @@ def test_a_full_disk_is_one_line(tiny_collection, tiny_encoder, groups, tmp_path
     with pytest.raises(DataError, match="no space left on device"):
         TRAIN.execute("train", arguments(tiny_collection, tiny_encoder, groups, output, "--max-steps", "1"))
     assert not (output / "sdr_train.json").exists()
+
+
+def test_early_stopping_survives_an_interruption(tiny_collection, tiny_encoder, groups, tmp_path, monkeypatch):
+    """Cut once before it would stop, once between its stop and the final files: the same steps and weights."""
+    args = ["--max-steps", "40", "--eval-steps", "2", "--patience", "3"]
+    whole = tmp_path / "whole"
+    TRAIN.execute("train", arguments(tiny_collection, tiny_encoder, groups, whole, *args))
+    steps = json.loads((whole / "sdr_train.json").read_text())["steps"]
+    assert 6 <= steps < 40
+
+    cut = tmp_path / "cut"
+    command = arguments(tiny_collection, tiny_encoder, groups, cut, *args)
+    save, finish = engine.SdrTrainer._save_checkpoint, engine._finish
+
+    def cut_after(step: int):
+        def saving(trainer, *rest):
+            save(trainer, *rest)
+            if trainer.state.global_step == step:
+                raise KeyboardInterrupt
+
+        return saving
+
+    monkeypatch.setattr(engine.SdrTrainer, "_save_checkpoint", cut_after(steps - 2))
+    with pytest.raises(KeyboardInterrupt):
+        TRAIN.execute("train", command)
+    monkeypatch.setattr(engine.SdrTrainer, "_save_checkpoint", save)
+    monkeypatch.setattr(engine, "_finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        TRAIN.execute("train", command)
+    monkeypatch.setattr(engine, "_finish", finish)
+    TRAIN.execute("train", command)
+    manifests = [json.loads((path / "sdr_train.json").read_text()) for path in (whole, cut)]
+    for key in ("steps", "triples"):
+        assert manifests[0][key] == manifests[1][key]
+    assert manifests[0]["selection"]["best_step"] == manifests[1]["selection"]["best_step"]
+    left, right = weights(whole), weights(cut)
+    assert all(torch.allclose(left[key], right[key], atol=1e-6) for key in left)
+
+
+def test_groups_need_no_training_split(tiny_collection, tiny_encoder, groups, tmp_path):
+    collection = tmp_path / "collection"
+    shutil.copytree(tiny_collection, collection)
+    for name in ("topics.train.tsv", "qrels.train.txt", "train.pairs.tsv"):
+        (collection / name).unlink()
+    output = tmp_path / "checkpoint"
+    TRAIN.execute("train", arguments(collection, tiny_encoder, groups, output, "--max-steps", "1"))
+    assert json.loads((output / "sdr_train.json").read_text())["groups"] == 36
+
+
+def test_a_resumed_training_notices_other_groups_under_the_same_name(tiny_collection, tiny_encoder, groups, tmp_path):
+    mine, output = tmp_path / "groups.jsonl", tmp_path / "checkpoint"
+    mine.write_text(groups.read_text().replace('{"id": "d000"}', '{"id": "nope"}'))  # stops at the data
+    with pytest.raises(DataError, match="nope"):
+        TRAIN.execute("train", arguments(tiny_collection, tiny_encoder, mine, output))
+    mine.write_text(groups.read_text())
+    with pytest.raises(DataError, match="another groups_sha256"):
+        TRAIN.execute("train", arguments(tiny_collection, tiny_encoder, mine, output))
