@@ -3,7 +3,7 @@
 # adapts an encoder to it without labels or teacher, searches, and compares with BM25 and the untrained encoder.
 #
 #   bash run_scripts/quickstart.sh                  about 10 minutes on 2 cores, after installation
-#   bash run_scripts/quickstart.sh --quick          about 3 minutes, on 3,000 documents
+#   bash run_scripts/quickstart.sh --quick          about 4 minutes, on 3,000 documents
 #   bash run_scripts/quickstart.sh --collection DIR [--encoder NAME --train-split S --dev-split S --test-split S]
 #
 # Other options: --compare (trains with infonce too), --steps N, --seed N, --output DIR (default: quickstart).
@@ -36,7 +36,9 @@ if [ -n "$OUTPUT" ]; then OUTPUT="$(absolute "$OUTPUT")"
 elif [ $QUICK = 1 ]; then OUTPUT=quickstart-quick
 else OUTPUT=quickstart; fi
 [ -e "$CALLER/$ENCODER" ] && ENCODER="$(absolute "$ENCODER")"
-[ -n "$STEPS" ] || STEPS=$([ $QUICK = 1 ] && echo 30 || echo 100)
+[ -n "$STEPS" ] || STEPS=$([ $QUICK = 1 ] && echo 24 || echo 100)
+EVALUATIONS=5 POOL=(--dev-queries 500 --dev-pool 2000)
+[ $QUICK = 0 ] || EVALUATIONS=3 POOL=(--dev-queries 200 --dev-pool 1000)
 
 VENV="${VENV:-.venv}"
 TOTAL=$SECONDS
@@ -94,7 +96,8 @@ for LOSS in $LOSSES; do
   stage "$OUTPUT/$LOSS/sdr_train.json" "train with $LOSS" \
     python -m pyserini_sdr.train --collection "$COLLECTION" --train-split "$TRAIN" --dev-split "$DEV" \
       --encoder "$ENCODER" --groups "$OUTPUT/groups.jsonl" --dev-run "$RUNS/untrained.$DEV.trec" --loss "$LOSS" \
-      --query-max-length 32 --max-length 128 --dropout 0 --max-steps "$STEPS" --eval-steps $(((STEPS + 4) / 5)) --seed "$SEED" \
+      --query-max-length 32 --max-length 128 --dropout 0 --max-steps "$STEPS" \
+      --eval-steps $(((STEPS + EVALUATIONS - 1) / EVALUATIONS)) "${POOL[@]}" --seed "$SEED" \
       --output "$OUTPUT/$LOSS"
   stage "$OUTPUT/$LOSS.index/sdr_index.json" "encode with $LOSS" \
     python -m pyserini_sdr.encode input --corpus "$COLLECTION" output --embeddings "$OUTPUT/$LOSS.index" --to-faiss \
