@@ -165,12 +165,7 @@ def scan_corpus(
     if not len(ids):
         raise DataError(files[0] if len(files) == 1 else path, "the corpus has no documents")
     for id, first, second in duplicate_ids(path, parser, ids.repeated()):
-        raise DataError(
-            second[0],
-            f"duplicate document id {id!r}, first at {first[0]}:{first[1]}",
-            line=second[1],
-            remedy="remove one",
-        )
+        raise duplicate_error(id, first, second)
     return CorpusSummary(len(ids), sum(file.stat().st_size for file in files), digest.hexdigest(), files)
 
 
