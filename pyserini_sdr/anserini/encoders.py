@@ -18,7 +18,7 @@ import torch
 from ..core.errors import DataError, SdrError, UsageError
 from ..core.runtime import keep_memory
 from ..model.batching import by_token_budget
-from ..model.encoder import quiet_transformers, resolve_device, weights_fingerprint
+from ..model.encoder import identity_of, quiet_transformers, resolve_device, weights_fingerprint
 from ..model.names import resolve_encoder
 from . import jvm
 from .encoder_classes import ENCODER_CLASSES, OURS, StockSpec, class_name, refuse_fixed
@@ -84,13 +84,7 @@ class StockEncoder:
 
     def identity(self) -> dict[str, Any]:
         """What decides a document's vector, JSON-ready, as `BiEncoder.identity`."""
-        return {
-            "encoder": str(self.resolved.name if self.resolved.source != "path" else self.resolved.directory.resolve()),
-            "weights": self.fingerprint,
-            "spec": self.spec.to_dict(),
-            "precision": "float32",
-            "device": self.device.type,
-        }
+        return identity_of(self, torch.float32)
 
     def encode_documents(
         self,

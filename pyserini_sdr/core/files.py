@@ -188,6 +188,14 @@ def read_json(path: str | os.PathLike[str], what: str = "JSON file") -> Any:
         raise DataError(path, f"cannot be read: {error.strerror or error}") from error
 
 
+def read_object(path: str | os.PathLike[str], *, remedy: str | None = None) -> dict[str, Any]:
+    """The object in a JSON file; `DataError` if it holds another kind of value."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise DataError(path, "expected a JSON object", remedy=remedy)
+    return value
+
+
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Writes `value` atomically as indented UTF-8 JSON with sorted keys left as given."""
     with atomic_file(path) as handle:

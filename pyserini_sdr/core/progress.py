@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -39,14 +37,6 @@ def bar(items: Iterable[T] | None = None, *, total: int | None = None, unit: str
         file=sys.stderr,
         leave=True,
     )
-
-
-@contextmanager
-def timed(label: str) -> Iterator[None]:
-    """Prints how long the block took."""
-    start = time.perf_counter()
-    yield
-    note(f"{label}: {time.perf_counter() - start:.1f} s")
 
 
 def close_bars() -> None:

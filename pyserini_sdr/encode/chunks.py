@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import DataError
-from ..core.files import PARTIAL, atomic_file, read_json, write_json
+from ..core.files import PARTIAL, atomic_file, read_object, write_json
+from ..core.plan import hold_to_plan
 
 FOLDER = ".encode"
 _PLAN = "plan.json"
@@ -40,20 +41,7 @@ class ChunkStore:
         Raises:
             DataError: there are chunks of another plan; says what differs.
         """
-        path = self.folder / _PLAN
-        if not path.exists():
-            write_json(path, plan)
-            return
-        before = _read_object(path)
-        different = [key for key in {**before, **plan} if before.get(key) != plan.get(key)]
-        if different:
-            key = different[0]
-            raise DataError(
-                self.folder.parent,
-                f"holds an unfinished encoding with another {', '.join(different)} "
-                f"({before.get(key)!r} before, {plan.get(key)!r} now)",
-                remedy="give the same settings to resume, --overwrite to start anew, or another directory",
-            )
+        hold_to_plan(self.folder / _PLAN, plan, output=self.folder.parent, what="an unfinished encoding")
 
     def write(self, number: int, ids: Sequence[str], vectors: np.ndarray) -> None:
         """Stores a chunk: files first, then the record that makes it valid."""
@@ -76,7 +64,7 @@ class ChunkStore:
         return True
 
     def _read(self, number: int, count: int) -> tuple[bytes, bytes]:
-        record = _read_object(self._path(number, "json"))
+        record = read_object(self._path(number, "json"), remedy="--overwrite to start anew")
         contents = []
         for suffix in ("f32", "ids"):
             path = self._path(number, suffix)
@@ -108,10 +96,3 @@ class ChunkStore:
 
     def _path(self, number: int, suffix: str) -> Path:
         return self.folder / f"{number:05d}.{suffix}"
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    value = read_json(path)
-    if not isinstance(value, dict):
-        raise DataError(path, "expected a JSON object", remedy="--overwrite to start anew")
-    return value

@@ -17,6 +17,7 @@ from ..core.progress import bar, note
 from ..data.collection import Collection
 from ..data.group import Candidate, Group
 from ..data.groups import write_groups
+from ..data.sampling import sample_positions
 from ..encode.engine import MANIFEST, encode_corpus, load_encoder
 from ..encode.options import EncodeOptions, EncoderOptions, InputOptions, OutputOptions
 from ..model.encoder import BiEncoder
@@ -67,9 +68,9 @@ def training_positives(
     if lacking is not None:
         raise DataError(collection.topics_path(split), f"lacks the query {lacking!r} of a training pair")
     if max_queries is not None and max_queries < len(positives):
-        order = np.random.default_rng(seed).permutation(len(positives))[:max_queries]
         qids = list(positives)
-        positives = {qids[i]: positives[qids[i]] for i in sorted(order.tolist())}
+        chosen = sample_positions(len(qids), max_queries, np.random.default_rng(seed))
+        positives = {qids[i]: positives[qids[i]] for i in chosen}
     return positives, {qid: topics[qid] for qid in positives}
 
 
@@ -99,12 +100,12 @@ def draw(
         if not candidates:
             continue
         rng = np.random.default_rng([options.seed, zlib.crc32(qid.encode())])
-        chosen = rng.permutation(len(candidates))[: options.negatives]
+        chosen = sample_positions(len(candidates), options.negatives, rng)
         yield Group(
             query_id=qid,
             query=topics[qid],
             positives=[Candidate(id=docid) for docid in positives[qid]],
-            negatives=[Candidate(id=candidates[i]) for i in sorted(chosen.tolist())],
+            negatives=[Candidate(id=candidates[i]) for i in chosen],
         )
 
 

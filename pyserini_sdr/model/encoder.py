@@ -174,13 +174,7 @@ class BiEncoder:
 
     def identity(self) -> dict[str, Any]:
         """What decides a document's vector, JSON-ready: kept with an index and held against a query encoder."""
-        return {
-            "encoder": str(self.resolved.name if self.resolved.source != "path" else self.resolved.directory.resolve()),
-            "weights": self.fingerprint,
-            "spec": self.spec.to_dict(),
-            "precision": str(self.document_dtype).removeprefix("torch."),
-            "device": self.device.type,
-        }
+        return identity_of(self, self.document_dtype)
 
     def tokenize(self, texts: Sequence[str], max_length: int, seconds: Sequence[str] | None = None) -> list[list[int]]:
         """Token ids of texts that already carry their prefix, truncated, with special tokens, unpadded."""
@@ -235,6 +229,18 @@ class BiEncoder:
 def forward(model: nn.Module, ids: Tensor, mask: Tensor, pooling: str) -> Tensor:
     """Pooled, unnormalised float32 embeddings (n, dim) of padded token ids (n, length)."""
     return pool(model(input_ids=ids, attention_mask=mask)[0], mask, pooling)
+
+
+def identity_of(encoder: Any, dtype: torch.dtype) -> dict[str, Any]:
+    """Name, weights, spec, precision and device of an encoder of any class, JSON-ready."""
+    found = encoder.resolved
+    return {
+        "encoder": found.name if found.source != "path" else str(found.directory.resolve()),
+        "weights": encoder.fingerprint,
+        "spec": encoder.spec.to_dict(),
+        "precision": str(dtype).removeprefix("torch."),
+        "device": encoder.device.type,
+    }
 
 
 def weights_fingerprint(directory: Path) -> str:

@@ -15,6 +15,7 @@ from ..core.progress import note, warn
 from ..data.collection import Collection
 from ..data.group import Candidate, Group
 from ..data.groups import read_groups
+from ..data.sampling import sample_positions
 from ..data.store import DocumentStore
 from ..encode.options import EncoderOptions
 from ..losses.base import Need
@@ -82,8 +83,8 @@ def _from_file(options: TrainOptions, path: Path, collection: Collection) -> tup
     """Groups of a file, and what the collection knows to be relevant to their queries; it may know nothing."""
     groups = list(read_groups(path))
     if options.max_queries is not None and options.max_queries < len(groups):
-        order = np.random.default_rng(options.seed).permutation(len(groups))[: options.max_queries]
-        groups = [groups[i] for i in sorted(order.tolist())]
+        rng = np.random.default_rng(options.seed)
+        groups = [groups[i] for i in sample_positions(len(groups), options.max_queries, rng)]
     known: dict[str, set[str]] = {}
     if collection.has_pairs(options.train_split):
         positives, _ = training_positives(collection, options.train_split)

@@ -12,6 +12,7 @@ from torch import nn
 from ..core.errors import DataError, UsageError
 from ..data.collection import Collection
 from ..data.corpus import iter_documents
+from ..data.sampling import sample_positions
 from ..model.encoder import BiEncoder
 from ..model.spec import EncoderSpec
 from ..trec.measures import canonical, evaluate_run
@@ -58,7 +59,7 @@ class DevEvaluator:
             raise DataError(collection.qrels_path(split), "no topic of the split has a relevant document")
         rng = np.random.default_rng([seed, 1])
         if len(qids) > max_queries:
-            qids = [qids[i] for i in sorted(rng.permutation(len(qids))[:max_queries].tolist())]
+            qids = [qids[i] for i in sample_positions(len(qids), max_queries, rng)]
         self.qrels = {qid: qrels[qid] for qid in qids}
         self.topics = {qid: topics[qid] for qid in qids}
         wanted = dict.fromkeys(docid for qid in qids for docid in relevant[qid])

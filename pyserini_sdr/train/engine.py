@@ -24,6 +24,7 @@ from ..core.errors import DataError, UsageError
 from ..core.files import PARTIAL, file_sha256, read_json, write_json
 from ..core.manifest import write_manifest
 from ..core.options import as_dict
+from ..core.plan import hold_to_plan
 from ..core.progress import note, warn
 from ..data.collection import Collection
 from ..losses import parse_losses
@@ -113,18 +114,7 @@ def _hold_to_plan(options: TrainOptions, encoder: BiEncoder, work: Path) -> None
     plan = {key: value for key, value in as_dict(options).items() if key not in ("overwrite", "report_to")}
     plan["weights"] = encoder.fingerprint
     plan["groups_sha256"] = file_sha256(options.groups) if options.groups and options.groups.is_file() else None
-    path = work / "plan.json"
-    if not path.exists():
-        write_json(path, plan)
-        return
-    before = read_json(path)
-    different = [key for key in {**before, **plan} if before.get(key) != plan.get(key)]
-    if different:
-        raise DataError(
-            options.output,
-            f"holds an interrupted training with another {', '.join(different)}",
-            remedy="give the same options and files to resume, --overwrite to start anew, or another directory",
-        )
+    hold_to_plan(work / "plan.json", plan, output=options.output, what="an interrupted training")
 
 
 def _is_main() -> bool:
