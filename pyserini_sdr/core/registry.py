@@ -17,10 +17,12 @@ class Entry:
     Args:
         target: `"module:attribute"`, imported on first use.
         summary: one line for lists.
+        source: where it is from: a paper, or empty.
     """
 
     target: str
     summary: str
+    source: str = ""
 
 
 class Registry:

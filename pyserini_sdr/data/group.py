@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 
@@ -21,6 +22,11 @@ class Candidate:
         if self.id is None and self.text is None:
             raise ValueError("a candidate needs an id or a text")
 
+    @property
+    def key(self) -> str:
+        """What its scores are filed under: the id, or for a text without one `#` and a hash of the text."""
+        return self.id if self.id is not None else "#" + hashlib.sha1((self.text or "").encode()).hexdigest()[:16]
+
 
 @dataclass
 class Group:
@@ -31,7 +37,7 @@ class Group:
         query: its text.
         positives: relevant documents, at least one.
         negatives: documents taken as not relevant; may be empty.
-        scores: teacher name → document id → score; a document may lack a score.
+        scores: teacher name → `Candidate.key` → score; a document may lack a score.
     """
 
     query_id: str

@@ -14,26 +14,162 @@ from typing import Any
 from ..core.errors import UsageError, unknown
 from ..core.registry import Entry, Registry
 
+_ARM = "Self-Distillation with Adaptive Relevance Margins, arXiv 2407.21515"
+
+_TABLE: tuple[tuple[str, str, str, str], ...] = (
+    ("static-margin", "margins:StaticMargin", "E(s(q,d+) − s(q,d−) − m): one margin m for all pairs", _ARM),
+    (
+        "adaptive-margin",
+        "margins:AdaptiveMargin",
+        "E(s(q,d+) − s(q,d−) − (s(d+,d−)+1)/2): the pair's own similarity is the margin",
+        _ARM,
+    ),
+    (
+        "distributed-margin",
+        "margins:DistributedMargin",
+        "E(s(q,d+) − s(q,d−) − (s(d+,d')+1)/2) over all negatives d' of the batch",
+        _ARM,
+    ),
+    (
+        "infonce",
+        "contrastive:InfoNCE",
+        "−log softmax of s(q,d+)/τ among all documents of the batch",
+        "van den Oord et al., arXiv 1807.03748",
+    ),
+    ("lce", "contrastive:LCE", "−log softmax of s(q,d+)/τ among the query's own documents", "Gao et al., ECIR 2021"),
+    (
+        "full-contrastive",
+        "contrastive:FullContrastive",
+        "InfoNCE with s(d+,q'), s(q,q') and s(d+,d') in the denominator too",
+        "SimLM, arXiv 2207.02578",
+    ),
+    (
+        "bixse",
+        "contrastive:BiXSE",
+        "binary cross entropy of σ(a·s(q,d) + b) with the grade of the query's own documents, else 0",
+        "BiXSE, arXiv 2508.06781",
+    ),
+    (
+        "margin-mse",
+        "pairwise:MarginMSE",
+        "(a·(s(q,d+) − s(q,d−)) − (t(q,d+) − t(q,d−)))²",
+        "Hofstätter et al., arXiv 2010.02666",
+    ),
+    (
+        "tas-b",
+        "pairwise:DualSupervision",
+        "margin-mse of the pair + α · margin-mse against the other documents of the batch",
+        "TAS-B, arXiv 2104.06967",
+    ),
+    (
+        "ranknet",
+        "pairwise:RankNet",
+        "log(1 + e^−(s(a)−s(b))/τ) over documents a, b with t(a) > t(b)",
+        "Burges et al., ICML 2005",
+    ),
+    (
+        "hinge-order",
+        "pairwise:HingeOrder",
+        "max(0, m − (s(a) − s(b))) over documents a, b with t(a) > t(b)",
+        "LED, arXiv 2208.13661",
+    ),
+    (
+        "lambda-mrr",
+        "pairwise:LambdaMRR",
+        "|1/rank(a) − 1/rank(b)| · log(1 + e^−(s(a)−s(b))/τ) over pairs that the teacher's best K order",
+        "CL-DRD, arXiv 2204.13679",
+    ),
+    ("kl", "listwise:KL", "Σ_d P_d log(P_d / Q_d), P = softmax(t), Q = softmax(s/τ)", "RocketQAv2, ColBERTv2, SimLM"),
+    (
+        "ckl",
+        "listwise:CKL",
+        "KL with weights (1 − Q_d)^γ on positives and Q_d^(γ−β_d) on negatives",
+        "Yang et al., arXiv 2406.05977",
+    ),
+    ("listnet", "listwise:ListNet", "−Σ_d P_d log Q_d", "Cao et al., ICML 2007"),
+    (
+        "tct",
+        "listwise:TCT",
+        "KL over all documents of the batch, the teacher at τ = 0.25",
+        "TCT-ColBERT, RepL4NLP 2021",
+    ),
+    (
+        "rankdistil",
+        "listwise:RankDistil",
+        "−log Plackett–Luce likelihood of rankings sampled from the teacher",
+        "Reddi et al., AISTATS 2021",
+    ),
+    (
+        "nkd",
+        "listwise:NKD",
+        "−T+ log S+ − γτ² Σ N(T) log N(S) over the others, N normalised without the positive",
+        "NKD, ICCV 2023, arXiv 2303.13005",
+    ),
+    (
+        "tf-nkd",
+        "self_distillation:TeacherFreeNKD",
+        "−(S+ + 1 − mean S+) log S+, the factor detached",
+        "TF-NKD, arXiv 2208.10139",
+    ),
+    (
+        "osakd",
+        "self_distillation:NeighbourTargets",
+        "−Σ_d P_d log Q_d, P uniform over the documents nearest to the positive",
+        "OSAKD, ICME 2021",
+    ),
+    (
+        "ctkd",
+        "adversarial:CurriculumTemperature",
+        "T²·KL at a learned temperature T whose gradient is reversed",
+        "CTKD, AAAI 2023, arXiv 2211.16231",
+    ),
+    (
+        "ca-mkd",
+        "teachers:ConfidenceWeighted",
+        "Σ_k w_k τ² KL(teacher k), w_k from teacher k's cross entropy on the positive",
+        "CA-MKD, ICASSP 2022, arXiv 2201.00007",
+    ),
+    (
+        "mtd",
+        "teachers:AgreementWeighted",
+        "mean_k KL(teacher k), weighted by how far the teachers agree",
+        "multi-teacher disagreement",
+    ),
+    (
+        "cerberus",
+        "teachers:MultiHead",
+        "mean_h KL(teacher h ‖ head h over the shared encoder)",
+        "CERBERUS, Findings of EMNLP 2022",
+    ),
+    (
+        "embed-distill",
+        "embeddings:EmbedDistill",
+        "‖W q − q_T‖ + ‖W d − d_T‖: embeddings like the teacher's",
+        "EmbedDistill, arXiv 2301.12005",
+    ),
+    (
+        "comparative",
+        "embeddings:Comparative",
+        "‖(z_i − z_j) − (z_i − z_j)_T‖²: differences of embeddings like the teacher's",
+        "Comparative Knowledge Distillation, arXiv 2311.02253",
+    ),
+    (
+        "lelp",
+        "pseudo_classes:PseudoClasses",
+        "cross entropy with sub-classes found in the teacher's embeddings of pairs",
+        "LELP, arXiv 2409.20449",
+    ),
+    (
+        "lead",
+        "layers:LayerDistill",
+        "Σ_k w_k KL(teacher layer a_k ‖ student layer b_k) of scores from layer states",
+        "LEAD, WSDM 2024, arXiv 2212.05225",
+    ),
+)
+
 LOSSES = Registry(
     "loss",
-    {
-        "static-margin": Entry(
-            "pyserini_sdr.losses.margins:StaticMargin",
-            "E(s(q,d+) − s(q,d−) − m): one margin m for all pairs (arXiv 2407.21515)",
-        ),
-        "adaptive-margin": Entry(
-            "pyserini_sdr.losses.margins:AdaptiveMargin",
-            "E(s(q,d+) − s(q,d−) − (s(d+,d−)+1)/2): the pair's own similarity is the margin (arXiv 2407.21515)",
-        ),
-        "distributed-margin": Entry(
-            "pyserini_sdr.losses.margins:DistributedMargin",
-            "E(s(q,d+) − s(q,d−) − (s(d+,d')+1)/2) over all negatives d' of the batch (arXiv 2407.21515)",
-        ),
-        "infonce": Entry(
-            "pyserini_sdr.losses.contrastive:InfoNCE",
-            "−log softmax of the positive among all documents of the batch, at a temperature",
-        ),
-    },
+    {name: Entry(f"pyserini_sdr.losses.{target}", formula, paper) for name, target, formula, paper in _TABLE},
 )
 
 

@@ -25,6 +25,26 @@ class Need(Enum):
 
     NEGATIVES = "negatives"
     TEACHER = "teacher scores"
+    TEACHERS = "scores of two teachers or more"
+    BATCH_TEACHER = "live teachers, which score all documents of a batch"
+    LAST_BATCH_TEACHER = "a live last teacher, which scores all documents of a batch"
+    TEACHER_VECTORS = "teacher embeddings"
+    LAYERS = "states of all layers, of the encoder and of a teacher"
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Sizes that the parameters of a loss depend on.
+
+    Args:
+        dimension: D of the encoder's embeddings.
+        teachers: T, number of teachers.
+        teacher_dimension: Dt of the teacher's embeddings, 0 without them.
+    """
+
+    dimension: int
+    teachers: int = 0
+    teacher_dimension: int = 0
 
 
 @dataclass
@@ -38,9 +58,11 @@ class LossBatch:
             of one query and a negative of another is `OTHER_NEG` to the rest.
         similarity: of the encoder, for the losses that train its scores; margins are always cosine.
         teacher: (T, B, M) scores of T teachers, NaN where not scored.
-        features: whatever else a loss needs (teacher embeddings, layer states).
+        features: `teacher_query` (B, Dt) and `teacher_document` (M, Dt), as the teacher indexes them: their products
+            are its scores; `query_layers` (B, L, D) and `document_layers` (M, L, D), pooled states of the encoder's
+            layers, first to last; `teacher_query_layers`, `teacher_document_layers` likewise, (·, Lt, Dt).
         progress: 0 at the start of training, 1 at its end.
-        generator: for losses that sample.
+        generator: for losses that sample; on the CPU, the same on every process.
     """
 
     query: Tensor
@@ -77,10 +99,15 @@ class Loss(nn.Module):
     """What training minimises. Parameters only where the paper learns one.
 
     Attributes:
-        needs: checked against the data before the first step.
+        needs: checked against the data before the first step; an option may add to them (an instance's attribute).
+        truncates: whether it makes sense on the first k dimensions of the embeddings too (`--matryoshka`).
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset()
+    truncates: ClassVar[bool] = True
+
+    def build(self, shapes: Shapes) -> None:
+        """Makes the parameters whose sizes depend on the models. Called once, before the first step."""
 
     def forward(self, batch: LossBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the scalar loss and detached scalars worth logging."""

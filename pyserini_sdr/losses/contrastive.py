@@ -1,13 +1,18 @@
-"""Contrastive losses: a softmax in which the positive should win."""
+"""Contrastive losses: a softmax in which the positive should win, and its pointwise relative."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn.functional import softplus
+import math
+from typing import Literal
 
-from ..core.errors import UsageError
-from .base import IGNORE, OWN_NEG, OWN_POS, Loss, LossBatch, Need, pairs_with
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, softplus
+
+from ..core.errors import DataError, UsageError
+from .base import IGNORE, OWN_NEG, OWN_POS, Loss, LossBatch, Need
+from .checks import require_positive
+from .lists import Lists, masked_logsumexp, masked_mean, teacher_mean, wide
 
 
 class InfoNCE(Loss):
@@ -24,23 +29,130 @@ class InfoNCE(Loss):
 
     def __init__(self, temperature: float = 0.05, in_batch: bool = True) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise UsageError(f"temperature {temperature}: must be positive")
+        require_positive(temperature=temperature)
         self.temperature, self.in_batch = temperature, in_batch
-        if not in_batch:
-            self.needs = frozenset({Need.NEGATIVES})
+        self.needs = frozenset() if in_batch else frozenset({Need.NEGATIVES})
 
     def forward(self, batch: LossBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        logits = batch.scores / self.temperature
-        query, positive = pairs_with(batch.relation, OWN_POS)
-        usable = batch.relation == OWN_NEG
-        if self.in_batch:
-            usable = (batch.relation != OWN_POS) & (batch.relation != IGNORE)
-        rivals = torch.logsumexp(logits.masked_fill(~usable, -torch.inf), dim=1)
-        gap = logits[query, positive] - rivals[query]
-        with_rivals = usable.any(dim=1)[query]  # a pair without any rival teaches nothing and has an infinite gap
-        loss = softplus(-gap[with_rivals]).sum() / with_rivals.sum().clamp(min=1)
-        with torch.no_grad():
-            best = logits.masked_fill(~usable, -torch.inf).amax(dim=1)[query]
-            accuracy = (logits[query, positive] > best)[with_rivals].float()
-        return loss, {"accuracy": accuracy.mean()}
+        lists = Lists.of(batch, "batch" if self.in_batch else "own", pairs=True)
+        logits = lists.take(batch.scores) / self.temperature
+        return -lists.log_positive(logits).mean(), {"accuracy": _accuracy(lists, logits)}
+
+
+class LCE(InfoNCE):
+    """Localised contrastive estimation (Gao, Dai and Callan, ECIR 2021): InfoNCE over the query's own documents.
+
+    Args:
+        temperature: τ; the paper's rerankers have none (1).
+        in_batch: use the documents of other queries too, which is `infonce`.
+    """
+
+    needs = frozenset({Need.NEGATIVES})
+
+    def __init__(self, temperature: float = 0.05, in_batch: bool = False) -> None:
+        super().__init__(temperature, in_batch)
+
+
+class FullContrastive(Loss):
+    """SimLM's contrastive loss with all pairs in the denominator (Wang et al., ACL 2023, arXiv 2207.02578).
+
+    Mean over pairs (q_i, p) of −log( e^{s(q_i,p)/τ} / Z ), where Z adds to InfoNCE's denominator the positive against
+    other queries that it is not relevant to, the query against all other queries, and the positive against the
+    documents d of InfoNCE: Σ e^{s(p,q_j)/τ} + Σ e^{s(q_i,q_j)/τ} + Σ e^{s(p,d)/τ}. The paper's equation has q–d and
+    p–d only; the authors' code has all four, with p–d among positives only.
+
+    Args:
+        temperature: τ.
+    """
+
+    def __init__(self, temperature: float = 0.02) -> None:
+        super().__init__()
+        require_positive(temperature=temperature)
+        self.temperature = temperature
+
+    def forward(self, batch: LossBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        cosine = batch.similarity == "cosine"
+        queries = batch.unit_query if cosine else batch.query
+        documents = batch.unit_document if cosine else batch.document
+        lists = Lists.of(batch, "batch", pairs=True)
+        logits = lists.take(batch.scores) / self.temperature
+        row, positive = lists.pairs()  # cells of "batch" lists are columns of the batch
+        query = lists.query[row]
+
+        def total(left: Tensor, right: Tensor, mask: Tensor) -> Tensor:
+            return masked_logsumexp(wide(left @ right.T) / self.temperature, mask)
+
+        code = batch.relation.T[positive]
+        others = ~torch.eye(len(queries), dtype=torch.bool, device=query.device)
+        rivals = torch.stack(
+            [
+                masked_logsumexp(logits, lists.other)[row],
+                total(documents[positive], queries, (code != OWN_POS) & (code != IGNORE)),  # not of the pair's query
+                total(queries, queries, others)[query],
+                total(documents[positive], documents, lists.other[row]),
+            ]
+        )
+        own = logits[row, positive]
+        loss = softplus(torch.logsumexp(rivals, dim=0) - own)
+        return loss.mean(), {"accuracy": _accuracy(lists, logits)}
+
+
+def _accuracy(lists: Lists, logits: Tensor) -> Tensor:
+    """Share of pairs whose positive scores above all others of its list."""
+    with torch.no_grad():
+        row, cell = lists.pairs()
+        best = logits.masked_fill(~lists.other, -torch.inf).amax(dim=1)
+        return (logits[row, cell] > best[row]).float().mean()
+
+
+class BiXSE(Loss):
+    """Binary cross entropy of every query with every document (BiXSE, Tsirigotis et al. 2025, arXiv 2508.06781).
+
+    Mean over all cells that are not `IGNORE` of BCE(σ(a·s(q,d) + b), y): y is the grade of the query's own documents
+    and 0 for the documents of other queries. That a and b are learned, and how they start, is our interpretation.
+
+    Args:
+        scale: a at the start.
+        bias: b at the start; a large negative one because most cells are negatives.
+        learn: train a (through its logarithm, so it stays positive) and b.
+        grades: `label`: 1 for positives, 0 for negatives. `teacher`: σ(t/teacher_temperature) for positives and
+            negatives; own documents without a score do not count.
+        teacher_temperature: see `grades`.
+    """
+
+    def __init__(
+        self,
+        scale: float = 20.0,
+        bias: float = -10.0,
+        learn: bool = True,
+        grades: Literal["label", "teacher"] = "label",
+        teacher_temperature: float = 1.0,
+    ) -> None:
+        super().__init__()
+        require_positive(scale=scale, teacher_temperature=teacher_temperature)
+        if not math.isfinite(bias):
+            raise UsageError(f"bias {bias}: must be finite")
+        self.scale, self.bias = scale, bias
+        for name in ("log_growth", "shift"):  # relative to the start, so that weight decay pulls towards it
+            if learn:
+                self.register_parameter(name, nn.Parameter(torch.zeros(())))
+            else:
+                self.register_buffer(name, torch.zeros(()))
+        self.grades, self.teacher_temperature = grades, teacher_temperature
+        self.needs = frozenset({Need.TEACHER}) if grades == "teacher" else frozenset()
+
+    def forward(self, batch: LossBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        relation = batch.relation
+        counts = relation != IGNORE
+        scores = wide(batch.scores)
+        grade = (relation == OWN_POS).to(scores.dtype)
+        if self.grades == "teacher":
+            teacher = teacher_mean(batch).to(scores.dtype)
+            own = (relation == OWN_POS) | (relation == OWN_NEG)
+            counts = counts & ~(own & torch.isnan(teacher))
+            grade = torch.sigmoid(teacher / self.teacher_temperature).masked_fill(~(own & counts), 0)
+        if not counts.any():
+            raise DataError("batch", "holds no query with a document to learn from", remedy="check the training groups")
+        scale, bias = self.scale * self.log_growth.exp(), self.bias + self.shift
+        cells = binary_cross_entropy_with_logits(scale * scores + bias, grade, reduction="none")
+        return masked_mean(cells, counts), {"scale": scale.detach(), "bias": bias.detach()}

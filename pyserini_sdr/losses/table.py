@@ -14,7 +14,7 @@ def loss_table() -> str:
     for name in LOSSES:
         cls = LOSSES.load(name)
         hints = option_types(cls)
-        lines = [f"{name}\n    {LOSSES[name].summary}"]
+        lines = [f"{name}\n    {LOSSES[name].summary}", f"    from: {LOSSES[name].source}"]
         needs = ", ".join(sorted(need.value for need in cls.needs)) or "nothing beyond pairs"
         lines.append(f"    needs: {needs}")
         for key, parameter in inspect.signature(cls).parameters.items():
