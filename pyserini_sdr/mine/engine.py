@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..core.errors import DataError
 from ..core.manifest import write_manifest
 from ..core.options import as_dict
-from ..core.progress import bar, note
+from ..core.progress import bar, note, warn
 from ..data.collection import Collection
-from ..data.group import Candidate, Group
+from ..data.group import Group
 from ..data.groups import write_groups
 from ..data.sampling import sample_positions
+from ..data.store import DocumentStore
 from ..encode.engine import MANIFEST, encode_corpus, load_encoder
 from ..encode.options import EncodeOptions, EncoderOptions, InputOptions, OutputOptions
 from ..model.encoder import BiEncoder
 from ..search.searcher import Searcher
-from ..trec.run import iter_run
+from .filters import Filters
 from .options import MineOptions
+from .pools import Pool, from_groups, merge
+from .sampling import draw
+from .sources import open_sources
 
-Rankings = Iterator[tuple[str, list[str]]]
-"""Query id and document ids, best first."""
+_LISTED = 100
+"""Queries with too few negatives that a manifest names."""
 
 
 def mine(options: MineOptions) -> None:
@@ -34,26 +38,32 @@ def mine(options: MineOptions) -> None:
     if options.output.exists() and not options.overwrite:
         raise DataError(options.output, "already exists", remedy="give another file or --overwrite")
     collection = Collection.open(options.collection)
+    if options.groups is None:
+        mine_with(options, collection, None)
+        return
+    known: dict[str, set[str]] = {}
+    if collection.has_pairs(options.split):
+        known = known_positives(collection, options.split, training_positives(collection, options.split)[0])
+    _write(options, from_groups(options), None, Filters(options, known, collection.corpus))
+
+
+def mine_with(
+    options: MineOptions, collection: Collection, searcher: Searcher | None, texts: DocumentStore | None = None
+) -> None:
+    """`mine` of runs and indexes, with what a caller has open already.
+
+    Args:
+        searcher: of `options.index`; None opens it.
+        texts: store of the collection's corpus; None opens it where it is needed.
+    """
     positives, topics = training_positives(collection, options.split, options.max_queries, options.seed)
     known = known_positives(collection, options.split, positives)
+    if options.index is not None and searcher is None:
+        searcher = _open_searcher(options, collection)
     with ExitStack() as stack:
-        sources = [_ranked(run, topics) for run in options.runs or ()]
-        if options.index:
-            sources.append(_dense(options, topics))
-        if options.bm25_index:
-            sources.append(_bm25(options, topics, stack))
-        windows = [_window(source, options.first_rank, options.last_rank) for source in sources]
-        groups = draw(_merge(windows), topics, positives, known, options)
-        count = write_groups(options.output, bar(groups, total=len(topics), unit="query", desc="mine"))
-    write_manifest(
-        options.output.with_name(options.output.name + ".json"),
-        "groups",
-        config=as_dict(options),
-        groups=count,
-        queries=len(topics),
-        without_negatives=len(topics) - count,
-    )
-    note(f"{options.output}: {count:,} groups of {len(topics):,} queries")
+        sources = open_sources(options, topics, positives, searcher, stack)
+        pools = merge(sources, topics, positives, options)
+        _write(options, pools, len(topics), Filters(options, known, collection.corpus, texts))
 
 
 def training_positives(
@@ -84,31 +94,6 @@ def known_positives(collection: Collection, split: str, positives: Mapping[str, 
     return known
 
 
-def draw(
-    rankings: Rankings,
-    topics: Mapping[str, str],
-    positives: Mapping[str, Sequence[str]],
-    known: Mapping[str, set[str]],
-    options: MineOptions,
-) -> Iterator[Group]:
-    """Yields a group for every query that has a negative among the documents given.
-
-    The draw of a query depends on the seed and its id only.
-    """
-    for qid, ranking in rankings:
-        candidates = [docid for docid in ranking if docid not in known[qid]]
-        if not candidates:
-            continue
-        rng = np.random.default_rng([options.seed, zlib.crc32(qid.encode())])
-        chosen = sample_positions(len(candidates), options.negatives, rng)
-        yield Group(
-            query_id=qid,
-            query=topics[qid],
-            positives=[Candidate(id=docid) for docid in positives[qid]],
-            negatives=[Candidate(id=candidates[i]) for i in chosen],
-        )
-
-
 def ensure_index(corpus: Path, index: Path, encoder: EncoderOptions) -> None:
     """Encodes a corpus into an index directory, unless a finished index is there."""
     if (index / MANIFEST).exists():
@@ -117,51 +102,73 @@ def ensure_index(corpus: Path, index: Path, encoder: EncoderOptions) -> None:
     encode_corpus(load_encoder(options), options)
 
 
-def _dense(options: MineOptions, topics: Mapping[str, str]) -> Rankings:
+def _open_searcher(options: MineOptions, collection: Collection) -> Searcher:
     assert options.index is not None
     if options.encoder:
-        corpus = Collection.open(options.collection).corpus
         encoder = EncoderOptions(encoder=options.encoder, device=options.device, max_length=options.max_length)
-        ensure_index(corpus, options.index, encoder)
+        ensure_index(collection.corpus, options.index, encoder)
     overrides = {
         "query_prefix": options.query_prefix,
         "query_max_length": options.query_max_length,
         "document_max_length": options.max_length,
     }
-    searcher = Searcher(
-        options.index,
-        options.encoder,
-        device=options.device,
-        **{key: value for key, value in overrides.items() if value is not None},
-    )
+    given = {key: value for key, value in overrides.items() if value is not None}
+    searcher = Searcher(options.index, options.encoder, device=options.device, **given)
     if isinstance(searcher.encoder, BiEncoder):
         searcher.encoder.query_dtype = searcher.encoder.document_dtype
-    for qid, ranking in searcher.search_topics(topics, options.last_rank):
-        yield qid, [docid for docid, _ in ranking]
+    return searcher
 
 
-def _bm25(options: MineOptions, topics: Mapping[str, str], stack: ExitStack) -> Rankings:
-    from ..anserini.bm25 import BM25Searcher  # the JVM starts only where it is asked for
+def _write(options: MineOptions, pools: Iterable[Pool], total: int | None, filters: Filters) -> None:
+    """Filters, draws, writes the groups and then their manifest, and tells what came of it."""
+    kept: dict[str, int] = {}
+    filtered = filters.apply(bar(pools, total=total, unit="query", desc="mine"))
+    count = write_groups(options.output, _drawn(filtered, options, kept))
+    short = {qid: number for qid, number in kept.items() if number < options.negatives}
+    facts: dict[str, Any] = {
+        "groups": count,
+        "queries": len(kept),
+        "without_negatives": len(kept) - count,
+        "dropped": dict(filters.dropped),
+        "unscored_positives": dict(filters.unscored),
+        "negatives_per_query": {str(n): times for n, times in sorted(Counter(kept.values()).items())},
+        "short": {"queries": len(short), "first": dict(list(short.items())[:_LISTED])},
+    }
+    inputs = [*(options.runs or ()), *([options.groups] if options.groups else [])]
+    path = options.output.with_name(options.output.name + ".json")
+    write_manifest(path, "groups", config=as_dict(options), inputs=inputs, **facts)
+    _tell(options, filters, count, len(kept), short)
 
-    searcher = stack.enter_context(BM25Searcher(options.bm25_index))
-    for qid, docids, _ in searcher.search_batch(topics, options.last_rank):
-        yield qid, docids
+
+def _drawn(pools: Iterable[Pool], options: MineOptions, kept: dict[str, int]) -> Iterator[Group]:
+    """Yields the group of every query that has a negative; `kept` gets the number of all.
+
+    Raises:
+        DataError: no query has one.
+    """
+    for pool in pools:
+        chosen = draw(pool, options)
+        kept[pool.query_id] = len(chosen)
+        if chosen:
+            yield pool.group(chosen)
+    if not any(kept.values()):
+        raise DataError(
+            options.output,
+            f"not written: none of {len(kept)} queries has a negative",
+            remedy="widen the window (--last-rank) or loosen the filters",
+        )
 
 
-def _ranked(run: Path, topics: Mapping[str, str]) -> Rankings:
-    """The rankings of a run file, in the order of `topics`; a query it lacks has an empty one."""
-    found = {qid: [docid for docid, _ in ranking] for qid, ranking in iter_run(run) if qid in topics}
-    if not found:
-        raise DataError(run, "holds none of the training queries", remedy="search the topics of that split for it")
-    return ((qid, found.get(qid, [])) for qid in topics)
-
-
-def _window(source: Rankings, first: int, last: int) -> Rankings:
-    return ((qid, ranking[first - 1 : last]) for qid, ranking in source)
-
-
-def _merge(sources: Sequence[Rankings]) -> Rankings:
-    """Merges rankings of the same queries, best ranks first, each document once."""
-    for entries in zip(*sources, strict=True):
-        ranks = zip_longest(*(ranking for _, ranking in entries))
-        yield entries[0][0], list(dict.fromkeys(docid for row in ranks for docid in row if docid is not None))
+def _tell(options: MineOptions, filters: Filters, count: int, queries: int, short: Mapping[str, int]) -> None:
+    note(f"{options.output}: {count:,} groups of {queries:,} queries")
+    dropped = {name: number for name, number in filters.dropped.items() if number}
+    if dropped:
+        note("dropped: " + ", ".join(f"{number:,} by {name.replace('_', ' ')}" for name, number in dropped.items()))
+    for kind, number in filters.unscored.items():
+        what = "dropped" if options.unscored_positive == "drop" else "not filtered by it"
+        note(f"queries without a {kind} score of a positive: {number:,} ({what})")
+    if filters.unjudged:
+        warn(f"documents without a score of {options.teacher_scores!r}, which were kept: {filters.unjudged:,}")
+    if short:
+        first = ", ".join([*(f"{qid} {number}" for qid, number in list(short.items())[:3]), *["…"][: len(short) > 3]])
+        note(f"queries with fewer than {options.negatives} negatives: {len(short):,} ({first})")

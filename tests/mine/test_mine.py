@@ -3,39 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from pyserini_sdr.core.errors import DataError, UsageError
-from pyserini_sdr.data.groups import read_groups
-from pyserini_sdr.mine.__main__ import COMMAND
 
-
-@pytest.fixture
-def collection(tmp_path) -> Path:
-    folder = tmp_path / "collection"
-    folder.mkdir()
-    (folder / "corpus.jsonl").write_text(
-        "".join(json.dumps({"id": f"d{i}", "contents": f"text {i}"}) + "\n" for i in range(12))
-    )
-    (folder / "topics.train.tsv").write_text("a\tfirst\nb\tsecond\nc\tthird\n")
-    (folder / "train.pairs.tsv").write_text("a\td0\nb\td1\nb\td2\nc\td3\n")
-    (folder / "qrels.train.txt").write_text("a 0 d0 1\na 0 d5 1\na 0 d6 0\n")
-    (folder / "topics.other.tsv").write_text("z\tlast\n")
-    (folder / "qrels.other.txt").write_text("z 0 d9 1\n")
-    return folder
-
-
-def write_run(path: Path, rankings: dict[str, list[str]]) -> Path:
-    lines = [f"{q} Q0 {d} {i} {100 - i} x\n" for q, docids in rankings.items() for i, d in enumerate(docids, start=1)]
-    path.write_text("".join(lines))
-    return path
-
-
-def mine(collection: Path, output: Path, *more: str) -> dict[str, list[str]]:
-    COMMAND.execute("mine", ["--collection", str(collection), "--output", str(output), *more])
-    return {group.query_id: [c.id for c in group.negatives] for group in read_groups(output)}
+from .conftest import manifest, mine, write_run
 
 
 def test_known_positives_are_left_out_and_queries_without_negatives(collection, tmp_path):
@@ -44,8 +17,22 @@ def test_known_positives_are_left_out_and_queries_without_negatives(collection, 
     assert found == {"a": ["d6", "d7"], "c": ["d4"]}  # d5 by the qrels only; b has nothing but positives
     record = json.loads((tmp_path / "groups.jsonl").read_text().splitlines()[0])
     assert record["query"] == "first" and record["positives"] == [{"id": "d0"}]
-    manifest = json.loads((tmp_path / "groups.jsonl.json").read_text())
-    assert (manifest["groups"], manifest["without_negatives"]) == (2, 1)
+    facts = manifest(tmp_path / "groups.jsonl")
+    assert (facts["groups"], facts["queries"], facts["without_negatives"]) == (2, 3, 1)
+    assert facts["dropped"] == {"known_positives": 5, "duplicates": 0}
+    assert facts["negatives_per_query"] == {"0": 1, "1": 1, "2": 1}
+    assert facts["short"] == {"queries": 3, "first": {"a": 2, "b": 0, "c": 1}}
+    assert [entry["path"] for entry in facts["inputs"]] == [str(run)]
+
+
+def test_shortfall_is_told(collection, tmp_path, capsys):
+    run = write_run(tmp_path / "run", {"a": ["d6", "d7"], "b": ["d2", "d1"], "c": ["d3", "d4"]})
+    mine(collection, tmp_path / "groups.jsonl", "--runs", run, "--negatives", 2)
+    told = capsys.readouterr().err
+    assert "dropped: 3 by known positives\n" in told
+    assert "queries with fewer than 2 negatives: 2 (b 0, c 1)\n" in told
+    mine(collection, tmp_path / "one.jsonl", "--runs", run, "--split", "train", "--negatives", 1, "--max-queries", 1)
+    assert manifest(tmp_path / "one.jsonl")["queries"] == 1
 
 
 def test_rank_window(collection, tmp_path):
@@ -97,6 +84,21 @@ def test_with_an_encoder_the_index_is_made_and_used_again(tiny_collection, tiny_
     ("more", "error", "message"),
     [
         ([], UsageError, "a source is required"),
+        (["--runs", "r", "--groups", "g"], UsageError, "--groups: is a source of its own; give it without --runs"),
+        (["--runs", "r", "--last-rank", "3", "--first-rank", "4"], UsageError, "--first-rank 4: must not be above"),
+        (["--runs", "r", "--first-rank", "51"], UsageError, "not be above --last-rank 50"),
+        (["--runs", "r", "s", "--sampling", "simans"], UsageError, "--sampling simans: needs one source"),
+        (["--runs", "r", "--index", "i", "--sampling", "simans"], UsageError, "--sampling simans: needs one source"),
+        (["--runs", "r", "--sampling", "best"], UsageError, "argument --sampling: invalid choice: 'best'"),
+        (["--runs", "r", "--teacher-scores", "t"], UsageError, "--teacher-scores t: needs --groups"),
+        (["--runs", "r", "--group-scores", "t"], UsageError, "--group-scores t: needs --groups"),
+        (["--groups", "g", "--teacher-margin", "1"], UsageError, "--teacher-margin 1.0: needs --teacher-scores"),
+        (["--groups", "g", "--margin", "1"], UsageError, "--margin: goes by scores; name those in --groups"),
+        (["--groups", "g", "--sampling", "simans"], UsageError, "--sampling simans: goes by scores"),
+        (["--groups", "nowhere"], DataError, "nowhere: no such"),
+        (["--runs", "r", "--relative-margin", "-1"], UsageError, "--relative-margin -1.0: must be at least 0"),
+        (["--runs", "r", "--margin", "nan"], UsageError, "--margin nan: must be a finite number"),
+        (["--runs", "r", "--simans-a", "-1"], UsageError, "--simans-a -1.0: must be at least 0"),
         (["--runs", "nowhere"], DataError, "nowhere: no such"),
         (["--encoder", "x"], UsageError, "a source is required"),
         (["--runs", "r", "--encoder", "x"], UsageError, "--encoder: needs --index"),
@@ -121,3 +123,51 @@ def test_an_existing_output_is_kept(collection, tmp_path):
     with pytest.raises(DataError, match="already exists"):
         mine(collection, tmp_path / "groups.jsonl", "--runs", "r")
     assert (tmp_path / "groups.jsonl").read_text() == "precious"
+
+
+def test_a_fault_below_the_last_query_is_found(collection, tmp_path):
+    run = write_run(tmp_path / "run", {"a": ["d7"], "b": ["d7"], "c": ["d7"], "x": ["d7"]})
+    run.write_text(run.read_text() + "x Q0 d8 2 high x\n")
+    with pytest.raises(DataError, match="run:5: score 'high'"):
+        mine(collection, tmp_path / "groups.jsonl", "--runs", run)
+    assert not (tmp_path / "groups.jsonl").exists()
+
+
+def test_queries_stand_in_the_order_of_the_topics_whatever_the_run_s(collection, tmp_path):
+    rankings = {"a": ["d7", "d8"], "b": ["d9"], "c": ["d10", "d11"]}
+    outputs = []
+    for number, order in enumerate(("abc", "cba", "bca")):
+        run = write_run(tmp_path / f"run{number}", {"x": ["d1"], **{q: rankings[q] for q in order}})
+        assert list(mine(collection, tmp_path / f"{number}.jsonl", "--runs", run)) == ["a", "b", "c"]
+        outputs.append((tmp_path / f"{number}.jsonl").read_bytes())
+    assert outputs[0] == outputs[1] == outputs[2]
+
+
+def test_a_draw_does_not_depend_on_other_queries(collection, tmp_path):
+    ranking = [f"d{i}" for i in range(4, 12)]
+    options = ("--negatives", 3, "--sampling", "simans", "--margin", -5)
+    all_three = write_run(tmp_path / "all", dict.fromkeys("abc", ranking))
+    alone = write_run(tmp_path / "alone", {"c": ranking})
+    together = mine(collection, tmp_path / "all.jsonl", "--runs", all_three, *options)
+    assert mine(collection, tmp_path / "alone.jsonl", "--runs", alone, *options) == {"c": together["c"]}
+
+
+def test_scores_of_each_source_are_kept_on_request(collection, tmp_path):
+    first = write_run(tmp_path / "bm25.trec", {"c": {"d4": 12.25, "d3": 11, "d7": 10}})
+    (tmp_path / "other").mkdir()
+    second = write_run(tmp_path / "other" / "dense.trec.txt", {"c": {"d7": 0.1, "d9": 0.05}})
+    arguments = ("--runs", first, second, "--last-rank", 2)
+    mine(collection, tmp_path / "plain.jsonl", *arguments)
+    assert "scores" not in (tmp_path / "plain.jsonl").read_text()
+    assert mine(collection, tmp_path / "groups.jsonl", *arguments, "--keep-scores") == {"c": ["d4", "d7", "d9"]}
+    record = json.loads((tmp_path / "groups.jsonl").read_text())
+    assert record["scores"] == {"bm25": {"d4": 12.25, "d3": 11.0}, "dense": {"d7": 0.1, "d9": 0.05}}
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path):
+    from pyserini_sdr.mine.options import MineOptions
+    from pyserini_sdr.mine.sources import source_names
+
+    runs = [tmp_path / "one" / "bm25.trec", tmp_path / "two" / "dense.trec"]
+    options = MineOptions(tmp_path, tmp_path / "out", runs=runs, index=tmp_path, bm25_index=tmp_path)
+    assert source_names(options) == [str(runs[0]), "dense", "index", "bm25"]
