@@ -11,6 +11,7 @@
 set -euo pipefail
 CALLER="$PWD"
 cd "$(dirname "$0")/.."
+source run_scripts/stages.sh
 
 COLLECTION="" ENCODER="all-MiniLM-L6-v2" OUTPUT="" TRAIN=train DEV=dev TEST=test STEPS="" SEED=0 QUICK=0 COMPARE=0
 usage() { sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' run_scripts/quickstart.sh; }
@@ -30,7 +31,6 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-absolute() { case "$1" in /*) echo "$1" ;; *) echo "$CALLER/$1" ;; esac; }
 [ -z "$COLLECTION" ] || COLLECTION="$(absolute "$COLLECTION")"
 if [ -n "$OUTPUT" ]; then OUTPUT="$(absolute "$OUTPUT")"
 elif [ $QUICK = 1 ]; then OUTPUT=quickstart-quick
@@ -40,29 +40,10 @@ else OUTPUT=quickstart; fi
 EVALUATIONS=5 POOL=(--dev-queries 500 --dev-pool 2000)
 [ $QUICK = 0 ] || EVALUATIONS=3 POOL=(--dev-queries 200 --dev-pool 1000)
 
-VENV="${VENV:-.venv}"
 TOTAL=$SECONDS
-bash run_scripts/setup.sh "quickstart,java"
-PATH="$(cd "$VENV/bin" && pwd):$PATH"
-export PATH
+environment "quickstart,java"
 mkdir -p "$OUTPUT/runs"
-# stages that are done are skipped by the name of what they made, so an output belongs to one set of options
-OPTIONS="$COLLECTION|$ENCODER|$TRAIN|$DEV|$TEST|$STEPS|$SEED|$QUICK"
-if [ -e "$OUTPUT/options" ] && [ "$(cat "$OUTPUT/options")" != "$OPTIONS" ]; then
-  echo "error: $OUTPUT was made with other options; give another --output or remove it" >&2
-  exit 2
-fi
-printf '%s\n' "$OPTIONS" > "$OUTPUT/options"
-
-# stage FILE TITLE COMMAND...: runs the command unless FILE, which it makes last, is there
-stage() {
-  local made="$1" title="$2" start=$SECONDS
-  shift 2
-  if [ -e "$made" ]; then printf '\n== %s: done before (%s)\n' "$title" "$made"; return; fi
-  printf '\n== %s\n%s\n' "$title" "$(printf ' %q' "$@" | sed 's/^ /$ /')"
-  "$@"
-  printf '   %s: %d s\n' "$title" $((SECONDS - start))
-}
+one_set_of_options "$OUTPUT" "$COLLECTION|$ENCODER|$TRAIN|$DEV|$TEST|$STEPS|$SEED|$QUICK"
 
 START=$SECONDS
 if [ -z "$COLLECTION" ]; then
@@ -124,19 +105,7 @@ for LOSS in $LOSSES; do CHECKPOINTS+=("$LOSS=$OUTPUT/$LOSS"); done
 python -m pyserini_sdr.evaluate --qrels "$QRELS" --runs "${FILES[@]}" --names "${EVALUATED[@]}" --baseline bm25 untrained \
   --topics "$TOPICS" --training "${CHECKPOINTS[@]}" --output "$OUTPUT/evaluation" --overwrite
 
-# every artefact's manifest tells what it cost
-PEAK="$(python - "$OUTPUT" <<'PY'
-import json, pathlib, sys
-found = []
-for path in pathlib.Path(sys.argv[1]).rglob("*.json"):
-    if path.stat().st_size < 1 << 20:
-        value = json.loads(path.read_text())
-        if isinstance(value, dict) and "peak_memory_bytes" in (value.get("cost") or {}):
-            found.append((value["cost"]["peak_memory_bytes"], value["kind"]))
-peak, kind = max(found)
-print(f"{peak / 2**30:.1f} GiB ({kind})")
-PY
-)"
+PEAK="$(peak_memory "$OUTPUT")"
 
 cat <<EOF
 

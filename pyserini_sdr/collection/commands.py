@@ -1,4 +1,4 @@
-"""Declaration of `collection build` and `collection check`."""
+"""Declaration of `collection build`, `collection check` and `collection pseudo-queries`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..core.command import Command, CommandGroup
 from ..core.options import at_least, option
+from .pseudo_options import COMMAND as PSEUDO_QUERIES
 
 
 @dataclass
@@ -71,5 +72,6 @@ corpus or the topics lack. Warnings: queries of dev or test that are in train to
   python -m pyserini_sdr.collection check collections/pydocs
   python -m pyserini_sdr.collection check collections/pydocs --groups mined/groups.jsonl --json""",
         ),
+        "pseudo-queries": PSEUDO_QUERIES,
     },
 )

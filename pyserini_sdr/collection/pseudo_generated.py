@@ -1,0 +1,103 @@
+"""Pseudo-queries from a generator: written in parts, so that an interrupted generation goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ..core.errors import DataError
+from ..core.files import atomic_file, read_jsonl
+from ..core.plan import hold_to_plan
+from ..core.progress import bar
+from ..data.doctext import normalise
+from ..data.pseudo_methods import Cut, Rules
+from ..data.pseudo_text import hash64
+from ..data.records import Document
+
+PART = 1000
+"""Documents per part: what an interruption can lose."""
+
+
+class Generated:
+    """Queries that a generator writes; documents stay as they are.
+
+    Args:
+        rules: `keep` has no meaning here.
+        generator: makes the generator; called only if a part is missing.
+        folder: where the parts are, until `remove`.
+        plan: what the parts depend on.
+        output: the collection that is being made, for messages.
+        total: documents to come, for the bar.
+        part: documents per part.
+    """
+
+    default_keep: ClassVar[float] = 1.0
+    several: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        rules: Rules,
+        generator: Callable[[], Any],
+        folder: Path,
+        plan: dict[str, Any],
+        *,
+        output: Path,
+        total: int,
+        part: int = PART,
+    ) -> None:
+        self.rules, self.folder, self.part = rules, folder, part
+        self._make, self._plan, self._output, self._total = generator, plan, output, total
+
+    def prepare(self, documents: Callable[[], Iterable[Document]]) -> None:
+        """Generates the parts that are missing."""
+        hold_to_plan(self.folder / "plan.json", self._plan, output=self._output, what="unfinished pseudo-queries")
+        generator = None
+        with bar(total=self._total, unit="doc", desc="generate queries") as progress:
+            for number, chunk in enumerate(_parts(documents(), self.part)):
+                path = self._path(number)
+                if not path.exists():
+                    generator = generator or self._make()
+                    long = [document for document in chunk if self.rules.leaves(document.contents)]
+                    seed = hash64(self.rules.seed, "generate", str(number)) >> 1
+                    texts = [document.contents for document in long]
+                    queries = generator.generate(texts, self.rules.per_document, seed)
+                    made = {document.id: found for document, found in zip(long, queries, strict=True)}
+                    with atomic_file(path) as handle:
+                        for document in chunk:
+                            record = {"id": document.id, "queries": made.get(document.id)}
+                            handle.write(json.dumps(record, ensure_ascii=False) + "\n")
+                progress.update(len(chunk))
+
+    def stream(self, documents: Iterable[Document]) -> Iterator[Cut]:
+        """The documents with what was generated for them."""
+        for number, chunk in enumerate(_parts(documents, self.part)):
+            path = self._path(number)
+            records = [record for _, record in read_jsonl(path)]
+            if [record["id"] for record in records] != [document.id for document in chunk]:
+                raise DataError(path, "does not belong to this corpus", remedy="--overwrite to start anew")
+            for document, record in zip(chunk, records, strict=True):
+                if record["queries"] is None:
+                    yield Cut([], document, document, short=True)
+                else:
+                    yield Cut(self._sensible(record["queries"]), document, document)
+
+    def remove(self) -> None:
+        """Deletes the parts."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _sensible(self, queries: Iterable[str]) -> list[str]:
+        distinct = {normalise(query) or query: query for query in queries}
+        return [query for query in distinct.values() if self.rules.accepts(query)]
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.jsonl"
+
+
+def _parts(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:
+    iterator = iter(documents)
+    while part := list(islice(iterator, size)):
+        yield part
