@@ -20,6 +20,7 @@ from ..core.manifest import write_manifest
 from ..core.options import as_dict
 from ..core.progress import bar, note, warn
 from ..data.corpus import CorpusSummary, Document, scan_corpus
+from ..model.spec import EncoderSpec
 from .chunks import ChunkStore
 from .flat import flat_header
 from .loading import load_any_encoder, stock_search_flags
@@ -81,6 +82,10 @@ def load_encoder(options: EncodeOptions) -> Encoder:
         precision=precision,
         **chosen.spec_overrides(),
     )
+    if isinstance(encoder.spec, EncoderSpec) and encoder.spec.queries_only:
+        raise UsageError(
+            f"--encoder {chosen.encoder}: encodes queries only; encode documents with {encoder.spec.document_encoder}"
+        )
     if chosen.dimension is not None and chosen.dimension != encoder.spec.dimension:
         raise UsageError(
             f"encoder: --dimension {chosen.dimension}: the encoder's dimension is {encoder.spec.dimension}"

@@ -46,6 +46,8 @@ def stock_search_flags(encoder: Encoder, *, made_index: bool = False) -> dict[st
             return None
         path = "QUERY_ENCODER" if made_index and not entry.one_checkpoint else directory
         return {"encoder": path, "encoder_class": entry.search_name}
+    if encoder.truncated:
+        return None
     return {
         "encoder": directory,
         "pooling": spec.pooling,

@@ -68,6 +68,12 @@ class EncoderOptions:
     dimension: int | None = option(
         None, help="checked against the encoder's, as it finds it by itself", check=at_least(1)
     )
+    truncate_dim: int | None = option(
+        None,
+        help="keep the first N dimensions only, of an encoder trained with --matryoshka (default: all)",
+        metavar="N",
+        check=at_least(1),
+    )
     device: str = option("auto", help="cpu, cuda, cuda:N or auto")
     precision: Precision = option("auto", help="of the computation; auto is bf16 where the hardware has it")
     fp16: bool = option(False, help="the same as --precision fp16")
@@ -83,6 +89,7 @@ class EncoderOptions:
             "similarity": None if self.l2_norm is None else ("cosine" if self.l2_norm else "dot"),
             "document_prefix": self.prefix,
             "document_max_length": self.max_length,
+            "dimension": self.truncate_dim,
         }
 
 

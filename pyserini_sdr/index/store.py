@@ -64,7 +64,8 @@ class Index:
         if self.spec is None:
             return {"encoder_class": class_name(encoder_class)}
         settings = {"encoder_class": OURS, **self.spec.document_side()}
-        del settings["dimension"]
+        if isinstance(self.spec, StockSpec):
+            del settings["dimension"]
         if encoder_class is not None and class_name(encoder_class) != settings["encoder_class"]:
             raise UsageError(
                 f"--encoder-class {encoder_class}: {self.directory} was made by an encoder of class "
@@ -88,6 +89,9 @@ class Index:
             )
         if self.spec is None or self.manifest is None:
             return
+        if isinstance(encoder.spec, EncoderSpec) and encoder.spec.queries_only:
+            self._check_tower(encoder.spec)
+            return
         ours, theirs = ({"encoder_class": OURS, **spec.document_side()} for spec in (encoder.spec, self.spec))
         if ours["encoder_class"] == theirs["encoder_class"]:
             different = [f"{key} {theirs[key]!r} ≠ {ours[key]!r}" for key in ours if ours[key] != theirs[key]]
@@ -100,6 +104,15 @@ class Index:
             raise UsageError(
                 f"{self.directory}: was made by an encoder ({self.manifest['encoder']}) that differs from this one in "
                 f"{'; '.join(different)}; search it with the encoder that made it, or encode the corpus anew"
+            )
+
+    def _check_tower(self, spec: EncoderSpec) -> None:
+        """Refuses an encoder of queries whose document encoder did not make this index."""
+        assert self.manifest is not None and self.spec is not None
+        if self.manifest["weights"] != spec.document_weights or self.spec.similarity != spec.similarity:
+            raise UsageError(
+                f"{self.directory}: was made by {self.manifest['encoder']}; the query encoder was trained for "
+                f"documents encoded with {spec.document_encoder}: search an index made with that"
             )
 
     def vectors(self, start: int, stop: int) -> np.ndarray:

@@ -26,10 +26,11 @@ from .spec import SPEC_FILE, EncoderSpec, read_spec
 RAW_BACKBONE = {"pooling": "mean", "similarity": "cosine"}
 """What `train` makes of a backbone that says nothing about pooling."""
 
-_HEADS = (  # of pre-training and classification, which AutoModel leaves out: BERT, RoBERTa, DistilBERT, ModernBERT, ...
+HEADS = (  # of pre-training and classification, which AutoModel leaves out: BERT, RoBERTa, DistilBERT, ModernBERT, ...
     *("cls.", "lm_head.", "vocab_", "classifier.", "qa_outputs.", "generator_", "discriminator_"),
     *("head.", "decoder.", "lm_predictions.", "mask_predictions."),
 )
+"""Beginnings of names of weights that a transformer without a head may leave unused."""
 
 
 def resolve_device(device: str | None) -> torch.device:
@@ -121,7 +122,8 @@ class BiEncoder:
             precision: of documents: `auto`, `fp32`, `bf16`, `fp16`.
             raw_backbone: accept a backbone that says nothing about pooling (mean, cosine); else that is an error.
             revision: branch, tag or commit on the hub.
-            overrides: `EncoderSpec` fields that win over the checkpoint's.
+            overrides: `EncoderSpec` fields that win over the checkpoint's; a smaller `dimension` keeps the first ones
+                only (of an encoder trained for it).
 
         Raises:
             UsageError: unknown pooling, a device that is not there.
@@ -133,10 +135,13 @@ class BiEncoder:
         if not spec.backbone or resolved.source != "path":
             spec = EncoderSpec(**{**spec.to_dict(), "backbone": resolved.name})
         backbone, tokenizer = load_weights(resolved.directory)
-        if backbone.config.hidden_size != spec.dimension:
+        hidden, wanted = backbone.config.hidden_size, overrides.get("dimension")
+        if wanted is not None and wanted > hidden:
+            raise UsageError(f"dimension {wanted}: the embeddings of {name} have {hidden}")
+        if wanted is None and hidden != spec.dimension:
             raise DataError(
                 resolved.directory / SPEC_FILE,
-                f"says dimension {spec.dimension}, the model has {backbone.config.hidden_size}",
+                f"says dimension {spec.dimension}, the model has {hidden}",
             )
         return cls(backbone, tokenizer, spec, resolved=resolved, device=resolve_device(device), precision=precision)
 
@@ -146,6 +151,11 @@ class BiEncoder:
         if self.resolved is None:
             raise SdrError("an encoder that was not loaded from files has no fingerprint; save it first")
         return weights_fingerprint(self.resolved.directory)
+
+    @property
+    def truncated(self) -> bool:
+        """Whether vectors are the first dimensions of the embeddings only."""
+        return self.spec.dimension < self.backbone.config.hidden_size
 
     def encode_queries(self, queries: Sequence[str]) -> np.ndarray:
         """Vectors of queries, (n, dim) float32, computed in `query_dtype`."""
@@ -165,7 +175,15 @@ class BiEncoder:
             documents: contents, which begin with the title where there is one.
             titles: to be encoded as the first text of a pair with each document (stock's `--add-sep`).
             on_batch: called with the number of texts of every batch that is done.
+
+        Raises:
+            UsageError: an encoder of queries only.
         """
+        if self.spec.queries_only:
+            raise UsageError(
+                f"{self.resolved or 'this encoder'}: encodes queries only; encode documents with "
+                f"{self.spec.document_encoder}"
+            )
         if titles is not None:
             firsts = [self.spec.document_text(title) for title in titles]
             return self._encode(firsts, self.spec.document_max_length, self.document_dtype, documents, on_batch)
@@ -206,6 +224,7 @@ class BiEncoder:
             for rows in by_token_budget([len(ids) for ids in tokens], self.token_budget, self.max_batch):
                 ids, mask = pad([tokens[row] for row in rows], self.pad_id)
                 pooled = forward(model, ids.to(self.device), mask.to(self.device), self.spec.pooling)
+                pooled = pooled[:, : self.spec.dimension]
                 if self.spec.normalize:
                     pooled = nn.functional.normalize(pooled, dim=1)
                 vectors[rows] = pooled.cpu().numpy()
@@ -269,38 +288,61 @@ def quiet_transformers() -> Iterator[None]:
 
 def load_weights(directory: Path) -> tuple[nn.Module, Any]:
     """The float32 transformer and the tokenizer of a checkpoint directory; no weight may be missing or unexpected."""
-    from transformers import AutoModel, AutoTokenizer
+    backbone, tokenizer, report = load_pretrained(directory, "AutoModel", "an encoder")
+    heads = () if (directory / SPEC_FILE).exists() else HEADS
+    check_report(directory, report, may_lack=("pooler.",), may_have=heads)
+    return backbone, tokenizer
+
+
+def load_pretrained(directory: Path, auto_class: str, what: str, **options: Any) -> tuple[nn.Module, Any, Any]:
+    """A float32 model, its tokenizer, and transformers' report on its weights, for `check_report`.
+
+    Args:
+        directory: local checkpoint directory.
+        auto_class: name of the class of transformers that makes the model.
+        what: the model in words, for the message.
+        options: for `from_pretrained`.
+    """
+    import transformers
 
     with quiet_transformers():
         try:
-            backbone, report = AutoModel.from_pretrained(
+            model, report = getattr(transformers, auto_class).from_pretrained(
                 directory,
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # reported, and refused below with their names
+                ignore_mismatched_sizes=True,  # reported, and refused by `check_report` with their names
                 dtype=torch.float32,
                 local_files_only=True,
+                **options,
             )
-            tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
         except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
             cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise DataError(directory, f"cannot be loaded as an encoder: {cause}") from error
+            raise DataError(directory, f"cannot be loaded as {what}: {cause}") from error
         except Exception as error:  # safetensors raises its own type for a damaged file
             if type(error).__module__.startswith("safetensors"):
                 raise DataError(directory, f"damaged weights: {error}") from error
             raise
-    _check_report(directory, report)
-    return backbone, tokenizer
+    return model, tokenizer, report
 
 
-def _check_report(directory: Path, report: Any) -> None:
-    """Refuses weights that are missing or unexpected: transformers only logs them and goes on with random ones."""
-    missing = [key for key in report["missing_keys"] if not key.startswith("pooler.")]
+def check_report(
+    directory: Path, report: Any, *, may_lack: tuple[str, ...] = (), may_have: tuple[str, ...] = ()
+) -> None:
+    """Refuses weights that are missing or unexpected: transformers only logs them and goes on with random ones.
+
+    Args:
+        directory: the checkpoint, for the message.
+        report: of `load_pretrained`.
+        may_lack: beginnings of names of weights that the checkpoint may lack (or have in another shape).
+        may_have: beginnings of names of weights that the model need not use.
+    """
+    missing = [key for key in report["missing_keys"] if not key.startswith(may_lack)]
     unexpected = [
-        key
-        for key in report["unexpected_keys"]
-        if not key.endswith("position_ids") and ((directory / SPEC_FILE).exists() or not key.startswith(_HEADS))
+        key for key in report["unexpected_keys"] if not key.endswith("position_ids") and not key.startswith(may_have)
     ]
-    mismatched = [str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"]]
+    names = [str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"]]
+    mismatched = [name for name in names if not name.startswith(may_lack)]
     for kind, keys in (("missing", missing), ("unexpected", unexpected), ("misshapen", mismatched)):
         if keys:
             raise DataError(

@@ -35,6 +35,8 @@ class EncoderSpec:
         query_prefix, document_prefix: put before the text with one space between; empty for none.
         query_max_length, document_max_length: tokens kept, special tokens included.
         backbone: name the encoder started from (information only).
+        document_encoder, document_weights: name and fingerprint of another encoder that documents are encoded with;
+            this one then does queries only. Empty for one encoder of both.
     """
 
     pooling: Pooling
@@ -45,6 +47,8 @@ class EncoderSpec:
     query_max_length: int = 64
     document_max_length: int = 256
     backbone: str = ""
+    document_encoder: str = ""
+    document_weights: str = ""
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
@@ -61,6 +65,11 @@ class EncoderSpec:
                 raise UsageError(f"{name} {value!r}: expected a string")
             if value != value.strip():  # the space is ours to add: stock Pyserini adds one as well
                 object.__setattr__(self, name, value.strip())
+
+    @property
+    def queries_only(self) -> bool:
+        """Whether documents are another encoder's."""
+        return bool(self.document_weights)
 
     @property
     def normalize(self) -> bool:
@@ -83,7 +92,13 @@ class EncoderSpec:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """JSON-ready; what concerns a document encoder only where there is one."""
+        values = dataclasses.asdict(self)
+        return (
+            values
+            if self.queries_only
+            else {k: v for k, v in values.items() if k not in ("document_encoder", "document_weights")}
+        )
 
     @classmethod
     def from_dict(cls, values: Any, source: Path | str) -> EncoderSpec:
@@ -167,7 +182,7 @@ def read_spec(directory: Path, overrides: dict[str, Any], *, fallback: dict[str,
     if (directory / SPEC_FILE).exists():
         return dataclasses.replace(
             EncoderSpec.from_dict(read_json(directory / SPEC_FILE), directory / SPEC_FILE),
-            **_checked_lengths(overrides, _position_limit(directory)),
+            **_checked_lengths(overrides, position_limit(directory)),
         )
     values: dict[str, Any] = {"dimension": _hidden_size(directory), "backbone": directory.name}
     if (directory / _ST_MODULES).exists():
@@ -182,7 +197,7 @@ def read_spec(directory: Path, overrides: dict[str, Any], *, fallback: dict[str,
             f"{directory}: no {SPEC_FILE} and no sentence-transformers files tell the {' and '.join(missing)} of this "
             f"encoder; give {' and '.join(flags[name] for name in missing)}"
         )
-    longest = _position_limit(directory)
+    longest = position_limit(directory)
     _checked_lengths(overrides, longest)
     for name in ("query_max_length", "document_max_length"):
         default = EncoderSpec.__dataclass_fields__[name].default
@@ -210,7 +225,8 @@ def _hidden_size(directory: Path) -> int:
     raise DataError(directory / "config.json", "does not tell the hidden size of the model")
 
 
-def _position_limit(directory: Path) -> int | None:
+def position_limit(directory: Path) -> int | None:
+    """Tokens that the model of a checkpoint directory has positions for, special tokens included; None for no limit."""
     config = _config(directory)
     limit = config.get("max_position_embeddings")
     if not isinstance(limit, int):
@@ -229,7 +245,7 @@ def _checked_lengths(overrides: dict[str, Any], longest: int | None) -> dict[str
     return overrides
 
 
-def _tokenizer_limit(directory: Path) -> int | None:
+def tokenizer_limit(directory: Path) -> int | None:
     """The length at which the tokenizer truncates: newer sentence-transformers keep their `max_seq_length` there."""
     file = directory / "tokenizer_config.json"
     config = read_json(file) if file.exists() else {}
@@ -265,7 +281,7 @@ def _read_sentence_transformers(directory: Path) -> dict[str, Any]:
         values["similarity"] = "cosine"
     elif config.get("similarity_fn_name") == "dot":
         values["similarity"] = "dot"
-    longest = settings.get("max_seq_length") or _tokenizer_limit(directory)
+    longest = settings.get("max_seq_length") or tokenizer_limit(directory)
     for side in ("query", "document"):
         length = settings.get(f"{side}_length") or longest
         if isinstance(length, int):
@@ -276,3 +292,9 @@ def _read_sentence_transformers(directory: Path) -> dict[str, Any]:
         if prompt:
             values[f"{side}_prefix"] = prompt.strip()
     return values
+
+
+def is_for_queries_only(directory: Path) -> bool:
+    """Whether a checkpoint directory says that its documents are another encoder's."""
+    path = directory / SPEC_FILE
+    return path.is_file() and EncoderSpec.from_dict(read_json(path), path).queries_only

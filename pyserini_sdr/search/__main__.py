@@ -1,7 +1,7 @@
-"""`python -m pyserini_sdr.search dense|bm25|hybrid`."""
+"""`python -m pyserini_sdr.search dense|bm25|hybrid|rerank`."""
 
 from ..core.command import Command, CommandGroup, main
-from .options import BM25Options, DenseOptions, HybridOptions
+from .options import BM25Options, DenseOptions, HybridOptions, RerankOptions
 
 COMMAND = CommandGroup(
     "Search topics and write a run.",
@@ -32,6 +32,15 @@ COMMAND = CommandGroup(
             "    --topics topics.test.tsv --output hybrid.trec\n"
             "  python -m pyserini_sdr.search hybrid --index index --bm25-index collection.bm25 \\\n"
             "    --topics topics.test.tsv --output hybrid.trec --rule stock-hybrid --alpha 0.1",
+        ),
+        "rerank": Command(
+            "Score the best documents of a run with a cross-encoder, or with a bi-encoder without an index.",
+            RerankOptions,
+            "pyserini_sdr.search.commands:rerank",
+            "  python -m pyserini_sdr.search rerank --run bm25.trec --cross-encoder teacher \\\n"
+            "    --topics topics.test.tsv --collection collection --output reranked.trec\n"
+            "  python -m pyserini_sdr.search rerank --run bm25.trec --encoder all-MiniLM-L6-v2 \\\n"
+            "    --hits 50 --keep-rest --topics dl19-passage --corpus msmarco/corpus --output reranked.trec",
         ),
     },
 )

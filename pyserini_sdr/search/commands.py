@@ -1,4 +1,4 @@
-"""What `search dense`, `bm25` and `hybrid` do."""
+"""What `search dense`, `bm25`, `hybrid` and `rerank` do."""
 
 from __future__ import annotations
 
@@ -7,16 +7,24 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from ..anserini.bm25 import BM25Searcher
 from ..anserini.stock import StockCommand, faiss_search_command, lucene_search_command, path_warnings
 from ..anserini.topics import load_topics
+from ..core.files import require_file
 from ..core.manifest import write_manifest
 from ..core.options import as_dict
 from ..core.progress import bar, note, warn
+from ..data.collection import Collection
+from ..data.store import DocumentStore
 from ..encode.loading import stock_search_flags
+from ..model.cross_encoder import CrossEncoder
+from ..model.encoder import BiEncoder
 from ..trec.fuse import fuse
 from ..trec.run import Ranking, RunWriter, rank
-from .options import BM25Options, DenseOptions, HybridOptions, QueryEncoderOptions, RunOptions
+from .options import BM25Options, DenseOptions, HybridOptions, QueryEncoderOptions, RerankOptions, RunOptions
+from .rerank import PairScorer, rerank_run
 from .searcher import Searcher
 
 if TYPE_CHECKING:
@@ -73,6 +81,32 @@ def hybrid(options: HybridOptions) -> None:
         fused = ((qid, _fuse(first, second, options, settings)) for (qid, first), (_, second) in both)
         fusion = {"rule": options.rule, **settings}
         _write(options, tag, fused, len(topics), fusion=fusion, **searcher.encoder.identity())
+
+
+def rerank(options: RerankOptions) -> None:
+    """Scores the best documents of a run with a model of pairs, and writes them in that order."""
+    topics = load_topics(options.topics)
+    require_file(options.run, "run file")
+    corpus = options.corpus or Collection.open(options.collection).corpus
+    settings = {"device": options.device, "precision": options.precision}
+    if options.cross_encoder is not None:
+        scorer: PairScorer = CrossEncoder.load(options.cross_encoder, max_length=options.max_length, **settings)
+    else:
+        scorer = BiEncoder.load(options.encoder, document_max_length=options.max_length, **settings)
+    note(f"{'cross-encoder' if options.cross_encoder else 'encoder'}: {scorer.resolved}")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    results = rerank_run(
+        scorer,
+        options.run,
+        topics,
+        DocumentStore(corpus),
+        options.hits,
+        keep_rest=options.keep_rest,
+        remove_query=options.remove_query,
+    )
+    results = bar(results, total=len(topics), unit="topic", desc="rerank")
+    _write(options, f"sdr-rerank-{options.hits}", results, len(topics), inputs=[options.run], **scorer.identity())
 
 
 def _stock_dense(options: DenseOptions, encoder: Encoder) -> StockCommand | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..anserini.encoder_classes import problem_with
+from ..core.errors import UsageError
 from ..core.options import at_least, between, option
 
 Rule = Literal["stock-hybrid", "rrf", "interpolation", "linear", "average"]
@@ -94,3 +95,31 @@ class HybridOptions(RunOptions, QueryEncoderOptions):
     normalization: Literal["none", "min-max", "z-score"] = option(
         "min-max", help="linear: of each list", group="fusion"
     )
+
+
+@dataclass(kw_only=True)
+class RerankOptions(RunOptions):
+    """`search rerank`."""
+
+    run: Path = option(help="run whose best documents are reranked", metavar="FILE")
+    cross_encoder: str | None = option(None, help="checkpoint or model that scores pairs", group="model (one of them)")
+    encoder: str | None = option(None, help="bi-encoder whose similarity is the score", group="model (one of them)")
+    corpus: Path | None = option(None, help="corpus that was searched", group="texts (one of them)")
+    collection: Path | None = option(
+        None, help="collection directory, for its corpus", metavar="DIR", group="texts (one of them)"
+    )
+    hits: int = option(100, help="best documents of each topic that are reranked", check=at_least(1))
+    keep_rest: bool = option(
+        False, help="let the documents below them follow in their order, each one score point below the last"
+    )
+    device: str = option("auto", help="cpu, cuda, cuda:N or auto")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = option("auto", help="auto is bf16 where the hardware has it")
+    max_length: int | None = option(
+        None, help="tokens of a pair, or of a document for a bi-encoder (default: the model's)", check=at_least(16)
+    )
+
+    def __post_init__(self) -> None:
+        if (self.cross_encoder is None) == (self.encoder is None):
+            raise UsageError("give one of --cross-encoder and --encoder")
+        if (self.corpus is None) == (self.collection is None):
+            raise UsageError("give one of --corpus and --collection")

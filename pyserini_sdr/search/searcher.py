@@ -13,6 +13,7 @@ from ..core.errors import DataError, UsageError
 from ..core.progress import warn
 from ..encode.loading import load_any_encoder
 from ..index.store import Index, open_index
+from ..model.spec import is_for_queries_only
 from ..trec.run import Ranking, rank
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ class Searcher:
                     remedy="give --encoder with its new place",
                 )
         if isinstance(encoder, str | Path):
-            settings = {**self.index.encoder_settings(encoder_class), **options}
+            settings = {} if is_for_queries_only(Path(encoder)) else self.index.encoder_settings(encoder_class)
+            settings |= options
             encoder = load_any_encoder(encoder, side="query", **settings)
         self.encoder = encoder
         self.index.check_encoder(encoder)
