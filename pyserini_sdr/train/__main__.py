@@ -36,6 +36,10 @@ COMMAND = TrainCommand(
     "    --batch-size 128 --output checkpoint\n"
     "  python -m pyserini_sdr.train --collection collection --encoder checkpoint --groups groups.jsonl \\\n"
     "    --loss infonce --negatives 7 --micro-batch-size 64 --output contrastive\n"
+    "  python -m pyserini_sdr.train --collection collection --encoder checkpoint --groups scored.jsonl \\\n"
+    "    --loss kl infonce:0.2 --teacher cross-encoder --negatives 7 --output distilled\n"
+    "  python -m pyserini_sdr.train --collection msmarco:3 collection:1 --groups a.jsonl b.jsonl --loss infonce \\\n"
+    "    --refresh-negatives 500 --matryoshka 384 128 --encoder checkpoint --output mixed\n"
     "  torchrun --nproc-per-node 2 -m pyserini_sdr.train --collection collection ...\n"
     "  python -m pyserini_sdr.train --list-losses",
     """

@@ -14,6 +14,26 @@ from torch.utils.data import Dataset
 
 from ..data.group import Candidate, Group
 from ..losses.base import IGNORE, OTHER_NEG, OTHER_POS, OWN_NEG, OWN_POS
+from .sampling import Batching, NegativeSampling, balanced_pair, draw, query_order
+
+
+@dataclass
+class Source:
+    """What one collection contributes.
+
+    Args:
+        groups: its training groups.
+        texts: document id → text.
+        known: query id → documents known to be relevant, never used as its negatives.
+        weight: share of the queries that come from it, relative to the other sources.
+        clusters: cluster of every group, for batches about one topic.
+    """
+
+    groups: Sequence[Group]
+    texts: Any
+    known: Mapping[str, Set[str]]
+    weight: float = 1.0
+    clusters: np.ndarray | None = None
 
 
 @dataclass
@@ -25,91 +45,153 @@ class TextBatch:
         documents: M texts.
         relation: (B, M) int8 codes of `losses.base`.
         triples: number of (query, positive, own negative).
+        step: the step that it is the batch of.
+        teacher: (T, B, M) float32 stored scores of T teachers, NaN where there is none.
     """
 
     queries: list[str]
     documents: list[str]
     relation: Tensor
     triples: int
+    step: int = 0
+    teacher: Tensor | None = None
 
 
 class BatchSource(Dataset):
     """All batches of a training run, by step.
 
-    Every query occurs once per epoch, in an order given by (seed, epoch); its positives and negatives are drawn by
-    (seed, epoch, query id). Documents that occur in several groups of a batch are one column.
+    As a dataset it yields step numbers only: a batch is built when its step begins, so that negatives that were
+    mined anew just before are in it.
+
+    Every query of a source occurs once per epoch, in an order given by (seed, epoch); its positives and negatives are
+    drawn by (seed, epoch, query id). Documents that occur in several groups of a batch are one column. How many
+    queries of a batch each source gives is drawn by (seed): in proportion to the weights, or, with `mixing`
+    "separate", all from one source, drawn by weight.
 
     Args:
-        groups: the training groups.
-        texts: document id → text.
-        known: query id → documents known to be relevant, never used as its negatives.
+        sources: the collections.
         batch_size: queries per step.
         steps: number of steps.
         positives, negatives: documents per query and step, at most.
         seed: of all draws.
+        mixing: `mixed` or `separate`.
+        batching: `random`, or `topics`: the queries of a batch are of one cluster (TAS-B).
+        sampling: how negatives are drawn from a group: `uniform`, or `balanced-margins` of the first teacher (TAS-B).
+        teachers: names of the stored scores that batches carry.
 
     Attributes:
-        start: steps done before; item 0 is the batch after them.
+        start: steps done before; item 0 is the step after them.
     """
 
     def __init__(
         self,
-        groups: Sequence[Group],
-        texts: Any,
-        known: Mapping[str, Set[str]],
+        sources: Sequence[Source],
         *,
         batch_size: int,
         steps: int,
         positives: int = 1,
         negatives: int = 1,
         seed: int = 0,
+        mixing: str = "mixed",
+        batching: Batching = "random",
+        sampling: NegativeSampling = "uniform",
+        teachers: Sequence[str] = (),
     ) -> None:
-        self.groups, self.texts, self.known = groups, texts, known
-        self.batch_size, self.steps = min(batch_size, len(groups)), steps
-        self.positives, self.negatives, self.seed = positives, negatives, seed
+        self.sources = list(sources)
+        self.batch_size = min(batch_size, sum(len(source.groups) for source in self.sources))
+        self.steps, self.positives, self.negatives, self.seed = steps, positives, negatives, seed
+        self.batching, self.sampling, self.teachers = batching, sampling, list(teachers)
         self.start = 0
-        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, dtype=np.int64))
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Whole batches in a pass; the queries that are left over come earlier in another epoch's order."""
-        return len(self.groups) // self.batch_size
+        self._counts = self._shares(mixing)
+        self._before = np.cumsum(self._counts, axis=0) - self._counts
+        self._whole = len(self.sources) == 1 or mixing == "separate"
+        self._orders: dict[tuple[int, int], np.ndarray] = {}
 
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, position: int) -> dict[str, TextBatch]:
-        """The batch of step `start + position`."""
-        epoch, within = divmod(self.start + position, self.steps_per_epoch)
-        if self._order[0] != epoch:
-            self._order = (epoch, np.random.default_rng([self.seed, epoch]).permutation(len(self.groups)))
-        rows = self._order[1][within * self.batch_size : (within + 1) * self.batch_size]
-        return {"batch": self._build([self.groups[row] for row in rows], epoch)}
+    def __getitem__(self, position: int) -> dict[str, int]:
+        """The number of the step `start + position`."""
+        return {"step": self.start + position}
 
-    def _build(self, groups: Sequence[Group], epoch: int) -> TextBatch:
-        columns: dict[Candidate, int] = {}
+    def batch(self, step: int) -> TextBatch:
+        """The batch of a step."""
+        chosen = [
+            (which, self.sources[which].groups[row], epoch)
+            for which, number in enumerate(self._counts[step])
+            for row, epoch in self._rows(which, int(self._before[step, which]), int(number))
+        ]
+        return self._build(chosen, step)
+
+    def _shares(self, mixing: str) -> np.ndarray:
+        """(steps, sources) queries that each source gives to each step."""
+        if len(self.sources) == 1:
+            return np.full((self.steps, 1), self.batch_size)
+        weights = np.array([source.weight for source in self.sources], dtype=np.float64)
+        rng = np.random.default_rng([self.seed, 2])
+        number = 1 if mixing == "separate" else self.batch_size
+        return rng.multinomial(number, weights / weights.sum(), size=self.steps) * (self.batch_size // number)
+
+    def _rows(self, which: int, first: int, number: int) -> list[tuple[int, int]]:
+        """`number` (row, epoch) of a source from position `first` of its endless stream of queries.
+
+        Where batches are of one source, an epoch is whole batches: the queries that are left over come earlier in
+        another epoch's order.
+        """
+        size = len(self.sources[which].groups)
+        length = size // self.batch_size * self.batch_size if self._whole and size >= self.batch_size else size
+        rows = []
+        for position in range(first, first + number):
+            epoch, within = divmod(position, length)
+            rows.append((int(self._order(which, epoch)[within]), epoch))
+        return rows
+
+    def _order(self, which: int, epoch: int) -> np.ndarray:
+        if (which, epoch) not in self._orders:
+            source = self.sources[which]
+            self._orders = {key: order for key, order in self._orders.items() if key[0] != which or key[1] == epoch - 1}
+            clusters = source.clusters if self.batching == "topics" else None
+            self._orders[which, epoch] = query_order(
+                len(source.groups), np.random.default_rng([self.seed, epoch]), clusters, self.batch_size
+            )
+        return self._orders[which, epoch]
+
+    def _build(self, chosen: Sequence[tuple[int, Group, int]], step: int) -> TextBatch:
+        columns: dict[tuple[int, Candidate], int] = {}
         cells: list[tuple[int, int, int]] = []
+        scored: list[tuple[int, int, int, float]] = []
         triples = 0
-        for row, group in enumerate(groups):
+        for row, (which, group, epoch) in enumerate(chosen):
             rng = np.random.default_rng([self.seed, epoch, zlib.crc32(group.query_id.encode())])
-            positives = _draw(rng, group.positives, self.positives)
-            negatives = _draw(rng, group.negatives, self.negatives)
+            positives, negatives = self._draw(rng, group)
             triples += len(positives) * len(negatives)
             for code, candidates in ((OWN_POS, positives), (OWN_NEG, negatives)):
-                cells += [(row, columns.setdefault(c, len(columns)), code) for c in candidates]
-        relation = np.full((len(groups), len(columns)), OTHER_POS, dtype=np.int8)
+                for candidate in candidates:
+                    column = columns.setdefault((which, candidate), len(columns))
+                    cells.append((row, column, code))
+                    for teacher, name in enumerate(self.teachers):
+                        score = group.scores.get(name, {}).get(candidate.key)
+                        if score is not None:
+                            scored.append((teacher, row, column, score))
+        relation = np.full((len(chosen), len(columns)), OTHER_POS, dtype=np.int8)
         relation[:, [column for _, column, code in cells if code == OWN_NEG]] = OTHER_NEG
-        for row, group in enumerate(groups):
-            relevant = self.known.get(group.query_id, set()) | {c.id for c in group.positives}
-            relation[row, [column for c, column in columns.items() if c.id in relevant and c.id is not None]] = IGNORE
+        for row, (which, group, _) in enumerate(chosen):
+            relevant = self.sources[which].known.get(group.query_id, set()) | {c.id for c in group.positives}
+            hidden = [k for (of, c), k in columns.items() if of == which and c.id is not None and c.id in relevant]
+            relation[row, hidden] = IGNORE
         for row, column, code in cells:
             if code == OWN_POS or relation[row, column] != IGNORE:
                 relation[row, column] = code
-        documents = [c.text if c.text is not None else self.texts[c.id] for c in columns]
-        return TextBatch([group.query for group in groups], documents, torch.from_numpy(relation), triples)
+        teacher_scores = None
+        if self.teachers:
+            teacher_scores = torch.full((len(self.teachers), *relation.shape), torch.nan)
+            for teacher, row, column, score in scored:
+                teacher_scores[teacher, row, column] = score
+        documents = [c.text if c.text is not None else self.sources[which].texts[c.id] for which, c in columns]
+        queries = [group.query for _, group, _ in chosen]
+        return TextBatch(queries, documents, torch.from_numpy(relation), triples, step, teacher_scores)
 
-
-def _draw(rng: np.random.Generator, candidates: Sequence[Candidate], number: int) -> list[Candidate]:
-    if number >= len(candidates):
-        return list(candidates)
-    return [candidates[i] for i in rng.permutation(len(candidates))[:number].tolist()]
+    def _draw(self, rng: np.random.Generator, group: Group) -> tuple[list[Candidate], list[Candidate]]:
+        if self.sampling == "balanced-margins" and group.negatives:
+            return balanced_pair(rng, group, self.teachers[0], self.negatives)
+        return draw(rng, group.positives, self.positives), draw(rng, group.negatives, self.negatives)

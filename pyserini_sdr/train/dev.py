@@ -36,6 +36,7 @@ class DevEvaluator:
         max_queries: queries used.
         seed: of both samples.
         run: run over the split's topics, for hard documents.
+        tower: frozen encoder of the documents, if the encoder that learns does queries only.
     """
 
     def __init__(
@@ -48,7 +49,10 @@ class DevEvaluator:
         max_queries: int = 500,
         seed: int = 0,
         run: Path | None = None,
+        tower: BiEncoder | None = None,
     ) -> None:
+        self._tower = tower
+        self._towered: np.ndarray | None = None
         self.metric = canonical(metric)
         cut = self.metric.rpartition("_")[2]
         self._depth = int(cut) if cut.isdigit() else None
@@ -89,7 +93,7 @@ class DevEvaluator:
         """The metric of an encoder, left in the mode it was in."""
         training = backbone.training
         encoder = BiEncoder(backbone, tokenizer, spec, device=next(backbone.parameters()).device, precision=precision)
-        documents = encoder.encode_documents(list(self.documents.values()))
+        documents = self._document_vectors(encoder)
         queries = encoder.encode_queries(list(self.topics.values()))
         backbone.train(training)
         docids = list(self.documents)
@@ -99,6 +103,14 @@ class DevEvaluator:
         )
         values = evaluate_run(self.qrels, run, [self.metric])[self.metric]
         return float(np.mean(list(values.values())))
+
+    def _document_vectors(self, encoder: BiEncoder) -> np.ndarray:
+        texts = list(self.documents.values())
+        if self._tower is None:
+            return encoder.encode_documents(texts)
+        if self._towered is None:
+            self._towered = self._tower.encode_documents(texts)
+        return self._towered
 
 
 def _pool(corpus: Path, wanted: dict[str, None], size: int, rng: np.random.Generator) -> dict[str, str]:

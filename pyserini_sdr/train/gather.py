@@ -12,10 +12,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ..encode.ranks import ALONE, Rank
+
 
 def world_size() -> int:
     """Number of processes that train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def this_rank() -> Rank:
+    """This process among those that train together."""
+    return Rank(dist.get_rank(), world_size()) if world_size() > 1 else ALONE
 
 
 def share(count: int) -> slice:

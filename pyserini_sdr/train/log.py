@@ -1,45 +1,13 @@
-"""What a training run tells: a bar while it runs, a JSON log and a plot afterwards."""
+"""What a training run tells afterwards: a JSON log and a plot."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback
-
 from ..core.files import atomic_file, write_json
-from ..core.progress import bar, note
 
 LOG, PLOT = "train_log.json", "train_log.png"
-
-
-class Progress(TrainerCallback):
-    """A progress bar over steps with the latest loss, and a line per dev evaluation."""
-
-    def __init__(self, metric: str) -> None:
-        self.metric = metric
-        self._bar: Any = None
-
-    def on_train_begin(self, args, state, control, **kwargs) -> None:
-        if state.is_world_process_zero:
-            self._bar = bar(total=state.max_steps, unit="step", desc="train")
-            self._bar.update(state.global_step)
-
-    def on_step_end(self, args, state, control, **kwargs) -> None:
-        if self._bar is not None:
-            self._bar.update(state.global_step - self._bar.n)
-
-    def on_log(self, args, state, control, logs=None, **kwargs) -> None:
-        if self._bar is None or not logs:
-            return
-        if "loss" in logs:
-            self._bar.set_postfix_str(f"loss {logs['loss']:.4f}", refresh=False)
-        if f"eval_{self.metric}" in logs:
-            note(f"step {state.global_step}: dev {self.metric} {logs[f'eval_{self.metric}']:.4f}")
-
-    def on_train_end(self, args, state, control, **kwargs) -> None:
-        if self._bar is not None:
-            self._bar.close()
 
 
 def write_log(directory: Path, history: list[dict[str, Any]], metric: str, description: str) -> dict[str, Any]:

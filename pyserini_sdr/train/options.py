@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..core.errors import UsageError
 from ..core.options import at_least, between, option
 
 
@@ -13,13 +14,19 @@ from ..core.options import at_least, between, option
 class TrainOptions:
     """From a collection and an encoder to a better encoder."""
 
-    collection: Path = option(help="collection directory", metavar="DIR")
+    collection: list[str] = option(
+        help="collection directory; several as DIR:WEIGHT DIR:WEIGHT … are mixed, dev is the first one's",
+        metavar="DIR[:WEIGHT]",
+    )
     encoder: str = option(help="checkpoint directory, all-MiniLM-L6-v2 (bundled), or a model on the hub")
     output: Path = option(help="checkpoint directory to make", metavar="DIR")
     overwrite: bool = option(False, help="replace what is in --output, finished or not")
 
-    groups: Path | None = option(
-        None, help="training groups (from `mine`); left out, the encoder mines its own negatives first", group="data"
+    groups: list[Path] | None = option(
+        None,
+        help="training groups (from `mine`), a file per collection; left out, the encoder mines its own negatives",
+        metavar="FILE",
+        group="data",
     )
     train_split: str = option("train", help="split whose queries are trained on", group="data")
     negatives: int = option(1, help="negatives per query and step", check=at_least(0), group="data")
@@ -28,8 +35,53 @@ class TrainOptions:
         None, help="train on this many queries, drawn at random", check=at_least(1), group="data"
     )
 
+    mixing: Literal["mixed", "separate"] = option(
+        "mixed", help="of several collections: within batches, or one collection per batch", group="data"
+    )
+    batching: Literal["random", "topics"] = option(
+        "random", help="topics: the queries of a batch are of one k-means cluster (TAS-B)", group="data"
+    )
+    clusters: int | None = option(
+        None, help="of --batching topics (default: one per 200 queries)", check=at_least(1), group="data"
+    )
+    negative_sampling: Literal["uniform", "balanced-margins"] = option(
+        "uniform",
+        help="balanced-margins: evenly over the range of the first teacher's stored margins (TAS-B)",
+        group="data",
+    )
+    refresh_negatives: int | None = option(
+        None,
+        help="mine negatives anew with the encoder as trained so far, every N steps",
+        metavar="N",
+        check=at_least(1),
+        group="data",
+    )
+    teacher: list[str] | None = option(
+        None,
+        help="scores in the groups by their name, or a cross-encoder or bi-encoder that is asked for every batch "
+        "(default: the scores in the groups, if a loss needs them)",
+        metavar="NAME",
+        group="teachers",
+    )
+    teacher_max_length: int | None = option(
+        None, help="tokens a live teacher sees of a text or pair", check=at_least(2), group="teachers"
+    )
+    document_tower: str | None = option(
+        None,
+        help="frozen encoder of the documents: only queries are learned, and searched in an index made with it",
+        metavar="NAME",
+        group="teachers",
+    )
+
     loss: list[str] = option(["distributed-margin"], help="NAME or NAME:WEIGHT; several are added", group="loss")
     loss_option: list[str] | None = option(None, help="NAME.option=value, see --list-losses", group="loss")
+    matryoshka: list[int] | None = option(
+        None,
+        help="train the first N dimensions to do alone, for each N given; the losses are averaged over them",
+        metavar="N",
+        check=at_least(1),
+        group="loss",
+    )
 
     batch_size: int = option(
         32, help="queries per optimiser step, over all processes", check=at_least(2), group="optimisation"
@@ -56,6 +108,13 @@ class TrainOptions:
     dropout: float | None = option(
         None, help="of the encoder (default: as in its configuration)", check=between(0, 0.9), group="optimisation"
     )
+    lora_rank: int | None = option(
+        None,
+        help="train low-rank adapters of this rank; they are merged at the end",
+        check=at_least(1),
+        group="optimisation",
+    )
+    lora_alpha: float = option(32.0, help="scale of the adapters", check=at_least(0), group="optimisation")
     precision: Literal["auto", "fp32", "bf16"] = option(
         "auto", help="auto is bf16 autocast where the hardware has it", group="optimisation"
     )
@@ -99,6 +158,18 @@ class TrainOptions:
     logging_steps: int = option(10, help="steps between log entries", check=at_least(1), group="output")
     report_to: list[str] = option(["none"], help="Trainer integrations: tensorboard, wandb, ...", group="output")
     keep_checkpoints: bool = option(False, help="keep the intermediate checkpoints", group="output")
+
+    def __post_init__(self) -> None:
+        if self.groups is not None and len(self.groups) != len(self.collection):
+            raise UsageError(
+                f"--groups: {len(self.groups)} files for {len(self.collection)} collections; give one for each"
+            )
+        if self.batching == "topics" and self.mixing == "mixed" and len(self.collection) > 1:
+            raise UsageError("--batching topics: with several collections needs --mixing separate")
+        if self.clusters is not None and self.batching != "topics":
+            raise UsageError("--clusters: needs --batching topics")
+        if self.document_tower is not None and self.refresh_negatives is not None:
+            raise UsageError("--refresh-negatives: cannot be used with --document-tower")
 
     def spec_overrides(self) -> dict[str, Any]:
         """The `EncoderSpec` fields that flags override."""

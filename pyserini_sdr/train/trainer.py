@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +16,15 @@ from transformers import PrinterCallback, Trainer, TrainerState, TrainingArgumen
 from ..core.files import read_json, write_json
 from ..model.checkpoint import save_checkpoint
 from ..model.encoder import BiEncoder, load_weights
+from ..model.training import Progress, attention
 from .batches import BatchSource
 from .dev import DevEvaluator
 from .gather import sum_gradients
-from .log import Progress
+from .lora import adapter_state, merged
+from .negatives import Refresh
 from .step import Step
 
-_LOSS_FILE, _PROGRESS_FILE = "loss.safetensors", "sdr_progress.json"
+_LOSS_FILE, _ADAPTER_FILE, _PROGRESS_FILE = "loss.safetensors", "adapters.safetensors", "sdr_progress.json"
 
 
 class Student(nn.Module):
@@ -51,6 +51,7 @@ class SdrTrainer(Trainer):
         arguments: of the Trainer.
         precision: of documents in the dev evaluation.
         callbacks: of the Trainer.
+        refresh: mines new negatives as training goes on.
     """
 
     def __init__(
@@ -62,9 +63,11 @@ class SdrTrainer(Trainer):
         arguments: TrainingArguments,
         precision: str,
         callbacks: list[Any],
+        refresh: Refresh | None = None,
     ) -> None:
         self.encoder, self.step, self.source, self.dev, self.precision = encoder, step, source, dev, precision
-        self.triples = 0
+        self.refresh = refresh
+        self.triples, self.mining_seconds = 0, 0.0
         self._began = time.perf_counter()
         self._logged: dict[str, list[float]] = defaultdict(list)
         student = Student(encoder.backbone, [loss for loss, _, _ in step.losses])
@@ -81,12 +84,22 @@ class SdrTrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None) -> Tensor:
         student = self.accelerator.unwrap_model(model)  # DDP's own averaging is not wanted, see `gather.py`
+        if self.refresh is not None:
+            self._refresh(inputs["step"])
+        batch = self.source.batch(inputs["step"])
         progress = self.state.global_step / max(self.state.max_steps, 1)
-        loss, logs = self.step(student.backbone, inputs["batch"], progress)
-        self.triples += inputs["batch"].triples
+        loss, logs = self.step(student.backbone, batch, progress)
+        self.triples += batch.triples
         for key, value in logs.items():
             self._logged[key].append(value)
         return loss
+
+    def _refresh(self, step: int) -> None:
+        assert self.refresh is not None
+        start = time.perf_counter()
+        with attention(self.encoder.backbone, "sdpa", on_cpu=self.args.use_cpu):
+            self.refresh.before(step)
+        self.mining_seconds += time.perf_counter() - start
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         loss = super().training_step(*args, **kwargs)
@@ -103,7 +116,7 @@ class SdrTrainer(Trainer):
         """The dev metric; every process computes it, so that all stop together."""
         assert self.dev is not None
         start = time.perf_counter()
-        with self._attention("sdpa"):
+        with attention(self.encoder.backbone, "sdpa", on_cpu=self.args.use_cpu):
             value = self.dev(self.encoder.backbone, self.encoder.tokenizer, self.encoder.spec, self.precision)
         seconds = time.perf_counter() - start
         self._began += seconds
@@ -113,20 +126,8 @@ class SdrTrainer(Trainer):
         return metrics
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        with self._attention("eager"):
+        with attention(self.encoder.backbone, "eager", on_cpu=self.args.use_cpu):
             return super().train(*args, **kwargs)
-
-    @contextmanager
-    def _attention(self, kind: str) -> Iterator[None]:
-        """On a CPU, fused attention is fast forwards, and backwards three times slower than plain products in bf16."""
-        backbone = self.encoder.backbone
-        before = backbone.config._attn_implementation
-        if self.args.use_cpu and before in ("sdpa", "eager"):
-            backbone.set_attn_implementation(kind)
-        try:
-            yield
-        finally:
-            backbone.set_attn_implementation(before)
 
     @property
     def seconds(self) -> float:
@@ -135,8 +136,9 @@ class SdrTrainer(Trainer):
 
     def begin(self, checkpoint: Path | None) -> None:
         """Sets the clock and the count of triples to zero, or to where a checkpoint left them."""
-        before = read_json(checkpoint / _PROGRESS_FILE) if checkpoint else {"triples": 0, "seconds": 0.0}
+        before = read_json(checkpoint / _PROGRESS_FILE) if checkpoint else {"triples": 0, "seconds": 0.0, "mining": 0.0}
         self.triples, self._began = before["triples"], time.perf_counter() - before["seconds"]
+        self.mining_seconds = before["mining"]
 
     def finish_from(self, checkpoint: Path) -> None:
         """Takes up a run that had ended with this checkpoint: its state, and the best weights."""
@@ -145,16 +147,21 @@ class SdrTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         directory = Path(output_dir or self.args.output_dir)
-        save_checkpoint(directory, self.encoder.backbone, self.encoder.tokenizer, self.encoder.spec)
-        write_json(directory / _PROGRESS_FILE, {"triples": self.triples, "seconds": self.seconds})
+        save_checkpoint(directory, merged(self.encoder.backbone), self.encoder.tokenizer, self.encoder.spec)
+        done = {"triples": self.triples, "seconds": self.seconds, "mining": self.mining_seconds}
+        write_json(directory / _PROGRESS_FILE, done)
         learned = {key: value.contiguous() for key, value in self.model.losses.state_dict().items()}
         if learned:
             save_file(learned, directory / _LOSS_FILE)
+        if adapters := adapter_state(self.encoder.backbone):
+            save_file({key: value.contiguous() for key, value in adapters.items()}, directory / _ADAPTER_FILE)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         directory = Path(resume_from_checkpoint)
-        state = load_weights(directory)[0].state_dict()
-        self.encoder.backbone.load_state_dict(state)
+        if (directory / _ADAPTER_FILE).exists():
+            self.encoder.backbone.load_state_dict(load_file(directory / _ADAPTER_FILE), strict=False)
+        else:
+            self.encoder.backbone.load_state_dict(load_weights(directory)[0].state_dict())
         if (directory / _LOSS_FILE).exists():
             self.model.losses.load_state_dict(load_file(directory / _LOSS_FILE))
 

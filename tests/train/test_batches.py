@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pyserini_sdr.data.group import Candidate, Group
 from pyserini_sdr.losses.base import IGNORE, OTHER_NEG, OTHER_POS, OWN_NEG, OWN_POS
-from pyserini_sdr.train.batches import BatchSource
+from pyserini_sdr.train.batches import BatchSource, Source
 
 
 class Texts(dict):
@@ -23,7 +23,7 @@ def group(qid: str, positives: list[str], negatives: list[str]) -> Group:
 
 
 def source(groups, known=None, **options) -> BatchSource:
-    return BatchSource(groups, Texts(), known or {}, **{"batch_size": len(groups), "steps": 1, **options})
+    return BatchSource([Source(groups, Texts(), known or {})], **{"batch_size": len(groups), "steps": 1, **options})
 
 
 def columns(batch) -> dict[str, int]:
@@ -36,7 +36,7 @@ def rows(batch) -> dict[str, int]:
 
 def test_relations_of_a_small_batch():
     groups = [group("a", ["1"], ["2"]), group("b", ["3"], ["1"]), group("c", ["3"], ["4"])]
-    batch = source(groups, known={"a": {"1", "4"}})[0]["batch"]
+    batch = source(groups, known={"a": {"1", "4"}}).batch(0)
     row, column = rows(batch), columns(batch)
     assert len(batch.documents) == 4  # 1 and 3 are in two groups, but one column each
 
@@ -52,7 +52,7 @@ def test_relations_of_a_small_batch():
 def test_a_positive_that_was_not_drawn_is_ignored():
     groups = [group("a", ["1", "2"], ["3"]), group("b", ["2"], ["4"])]
     for seed in range(20):
-        batch = source(groups, seed=seed)[0]["batch"]
+        batch = source(groups, seed=seed).batch(0)
         row, column = rows(batch), columns(batch)
         if "1" in column:  # a drew 1; b brings 2
             assert batch.relation[row["a"], column["2"]] == IGNORE
@@ -61,16 +61,16 @@ def test_a_positive_that_was_not_drawn_is_ignored():
 
 
 def test_texts_of_candidates_win_over_the_corpus():
-    batch = source(
+    batches = source(
         [Group("a", "q", [Candidate(text="own")], [Candidate(id="7", text="given")]), group("b", ["1"], ["2"])]
     )
-    assert set(batch[0]["batch"].documents) == {"own", "given", "text of 1", "text of 2"}
+    assert set(batches.batch(0).documents) == {"own", "given", "text of 1", "text of 2"}
 
 
 def test_every_query_once_per_epoch_and_another_order_in_the_next():
     groups = [group(str(i), [f"p{i}"], [f"n{i}"]) for i in range(12)]
     batches = source(groups, batch_size=4, steps=6)
-    first, second = ([q for step in steps for q in batches[step]["batch"].queries] for steps in ((0, 1, 2), (3, 4, 5)))
+    first, second = ([q for step in steps for q in batches.batch(step).queries] for steps in ((0, 1, 2), (3, 4, 5)))
     assert Counter(first) == Counter(second) == Counter(g.query for g in groups)
     assert first != second
 
@@ -80,15 +80,15 @@ def test_start_skips_exactly_the_steps_done():
     whole, resumed = (source(groups, batch_size=3, steps=9, seed=4) for _ in range(2))
     resumed.start = 5
     for position in range(4):
-        expected, found = whole[5 + position]["batch"], resumed[position]["batch"]
+        expected, found = whole.batch(5 + position), resumed.batch(resumed[position]["step"])
         assert (expected.queries, expected.documents) == (found.queries, found.documents)
         assert np.array_equal(expected.relation, found.relation)
 
 
 def test_a_draw_depends_on_the_query_and_not_on_its_neighbours():
     groups = [group(str(i), [f"p{i}"], [f"n{i}.{k}" for k in range(9)]) for i in range(6)]
-    alone = {d for d in source(groups[:2], seed=3)[0]["batch"].documents if d.startswith("text of n")}
-    together = set(source(groups, seed=3)[0]["batch"].documents)
+    alone = {d for d in source(groups[:2], seed=3).batch(0).documents if d.startswith("text of n")}
+    together = set(source(groups, seed=3).batch(0).documents)
     assert len(alone) == 2 and alone <= together
 
 
@@ -102,7 +102,7 @@ def test_relations_hold_for_any_groups(data):
         others = [d for d in docids if d not in positives]
         groups.append(group(f"q{i}", positives, data.draw(st.lists(st.sampled_from(others), max_size=4, unique=True))))
     known = {"q0": set(data.draw(st.lists(st.sampled_from(docids), max_size=3)))}
-    batch = source(groups, known, positives=2, negatives=2, seed=data.draw(st.integers(0, 5)))[0]["batch"]
+    batch = source(groups, known, positives=2, negatives=2, seed=data.draw(st.integers(0, 5))).batch(0)
     column = columns(batch)
     relation = batch.relation.numpy()
     assert len(set(batch.documents)) == len(batch.documents) == relation.shape[1]

@@ -44,6 +44,26 @@ def arguments(collection: Path, encoder: Path, groups: Path | None, output: Path
     return ["--collection", str(collection), "--encoder", str(encoder), "--output", str(output), *chosen, *FAST, *more]
 
 
+def kill_after(step: int, command: list[str]) -> None:
+    """Runs `train` in another process and kills it, without a chance to tidy up, when `step` steps are done."""
+    code = (
+        "import os, sys, signal\n"
+        "from transformers import TrainerCallback\n"
+        "from pyserini_sdr.train import engine\n"
+        "class Kill(TrainerCallback):\n"
+        "    def on_step_end(self, args, state, control, **kwargs):\n"
+        f"        if state.global_step == {step}: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "run = engine.SdrTrainer.train\n"
+        "def train(self, *a, **k):\n"
+        "    self.add_callback(Kill()); return run(self, *a, **k)\n"
+        "engine.SdrTrainer.train = train\n"
+        "from pyserini_sdr.train.__main__ import COMMAND\n"
+        "COMMAND.execute('train', sys.argv[1:])\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
+    assert killed.returncode == -9, killed.stderr
+
+
 def weights(directory: Path) -> dict[str, torch.Tensor]:
     return load_weights(directory)[0].state_dict()
 
@@ -82,22 +102,7 @@ def test_resumed_training_equals_an_uninterrupted_one(tiny_collection, tiny_enco
     TRAIN.execute("train", arguments(tiny_collection, tiny_encoder, groups, whole, *args))
     cut = tmp_path / "cut"
     command = arguments(tiny_collection, tiny_encoder, groups, cut, *args)
-    killer = (
-        "import os, sys, signal\n"
-        "from transformers import TrainerCallback\n"
-        "from pyserini_sdr.train import engine\n"
-        "class Kill(TrainerCallback):\n"
-        "    def on_step_end(self, args, state, control, **kwargs):\n"
-        "        if state.global_step == 6: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "run = engine.SdrTrainer.train\n"
-        "def train(self, *a, **k):\n"
-        "    self.add_callback(Kill()); return run(self, *a, **k)\n"
-        "engine.SdrTrainer.train = train\n"
-        "from pyserini_sdr.train.__main__ import COMMAND\n"
-        "COMMAND.execute('train', sys.argv[1:])\n"
-    )
-    killed = subprocess.run([sys.executable, "-c", killer, *command], capture_output=True, text=True)
-    assert killed.returncode == -9, killed.stderr
+    kill_after(6, command)
     assert not (cut / "sdr_train.json").exists()
     TRAIN.execute("train", command)
     before, after = (json.loads((path / "sdr_train.json").read_text()) for path in (whole, cut))
@@ -238,7 +243,7 @@ def test_early_stopping_survives_an_interruption(tiny_collection, tiny_encoder, 
 
     cut = tmp_path / "cut"
     command = arguments(tiny_collection, tiny_encoder, groups, cut, *args)
-    save, finish = engine.SdrTrainer._save_checkpoint, engine._finish
+    save, finish = engine.SdrTrainer._save_checkpoint, engine.finish
 
     def cut_after(step: int):
         def saving(trainer, *rest):
@@ -252,10 +257,10 @@ def test_early_stopping_survives_an_interruption(tiny_collection, tiny_encoder, 
     with pytest.raises(KeyboardInterrupt):
         TRAIN.execute("train", command)
     monkeypatch.setattr(engine.SdrTrainer, "_save_checkpoint", save)
-    monkeypatch.setattr(engine, "_finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(engine, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         TRAIN.execute("train", command)
-    monkeypatch.setattr(engine, "_finish", finish)
+    monkeypatch.setattr(engine, "finish", finish)
     TRAIN.execute("train", command)
     manifests = [json.loads((path / "sdr_train.json").read_text()) for path in (whole, cut)]
     for key in ("steps", "triples"):

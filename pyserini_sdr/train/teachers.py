@@ -1,0 +1,238 @@
+"""What the teachers say about a batch: scores stored with the groups, or those of frozen models asked as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.errors import DataError, SdrError, UsageError
+from ..core.progress import note, warn
+from ..losses.base import IGNORE, OWN_NEG, OWN_POS, Need, Shapes
+from ..model.cross_encoder import CrossEncoder
+from ..model.encoder import BiEncoder
+from ..model.layers import layer_states
+from .batches import Source, TextBatch
+from .gather import gather_rows, share
+
+_FROM_TEACHERS = frozenset(set(Need) - {Need.NEGATIVES})
+
+
+@dataclass
+class Teachers:
+    """The teachers of a run, in the order of `--teacher`.
+
+    Args:
+        names: as the user gave them.
+        models: the frozen model of each, None for scores stored with the groups.
+        whole_batch: cross-encoders score every query with every document of the batch, not only with its own.
+        vectors: the loss wants teacher embeddings.
+        layers: the loss wants layer states.
+    """
+
+    names: list[str] = field(default_factory=list)
+    models: list[BiEncoder | CrossEncoder | None] = field(default_factory=list)
+    whole_batch: bool = False
+    vectors: bool = False
+    layers: bool = False
+
+    @property
+    def stored(self) -> list[str]:
+        """Names of the stored scores that batches must carry."""
+        return [name for name, model in zip(self.names, self.models, strict=True) if model is None]
+
+    @property
+    def embedder(self) -> BiEncoder | None:
+        """The last live bi-encoder: its embeddings and layers are the features."""
+        return next((model for model in reversed(self.models) if isinstance(model, BiEncoder)), None)
+
+    def shapes(self, dimension: int) -> Shapes:
+        """Sizes for the parameters of the losses."""
+        embedder = self.embedder
+        return Shapes(dimension, len(self.names), embedder.spec.dimension if embedder else 0)
+
+    @torch.no_grad()
+    def observe(self, batch: TextBatch, device: torch.device) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """Scores (T, B, M), NaN where there is none, and features of `LossBatch`; the same on every process."""
+        scores: list[Tensor] = []
+        features: dict[str, Tensor] = {}
+        stored = iter(batch.teacher if batch.teacher is not None else ())
+        for model in self.models:
+            if model is None:
+                scores.append(next(stored))
+            elif isinstance(model, CrossEncoder):
+                scores.append(self._cross(model, batch))
+            else:
+                query = _rows(batch.queries, model.spec.dimension, model.encode_queries)
+                document = _rows(batch.documents, model.spec.dimension, model.encode_documents)
+                scores.append(query @ document.T)
+                if model is self.embedder and self.vectors:
+                    features |= {"teacher_query": query, "teacher_document": document}
+                if model is self.embedder and self.layers:
+                    features |= {
+                        f"teacher_{side}_layers": _layers(model, texts, query=side == "query")
+                        for side, texts in (("query", batch.queries), ("document", batch.documents))
+                    }
+        together = torch.stack(scores).to(device, torch.float32) if scores else None
+        return together, {name: value.to(device) for name, value in features.items()}
+
+    def _cross(self, model: CrossEncoder, batch: TextBatch) -> Tensor:
+        relation = batch.relation
+        asked = relation != IGNORE if self.whole_batch else (relation == OWN_POS) | (relation == OWN_NEG)
+        cells = asked.nonzero().tolist()
+        pairs = [(batch.queries[row], batch.documents[column]) for row, column in cells]
+        own = model.score(pairs[share(len(pairs))])
+        values = gather_rows(torch.from_numpy(own).reshape(-1, 1), len(pairs)).squeeze(1)
+        scores = torch.full(relation.shape, torch.nan)
+        scores[asked] = values
+        return scores
+
+
+def _rows(texts: Sequence[str], dimension: int, encode: Callable[[list[str]], np.ndarray]) -> Tensor:
+    own = encode(list(texts[share(len(texts))]))
+    return gather_rows(torch.from_numpy(np.asarray(own).reshape(-1, dimension)), len(texts))
+
+
+def _layers(model: BiEncoder, texts: Sequence[str], *, query: bool) -> Tensor:
+    """(n, L, D) pooled states of the teacher's layers."""
+    spec = model.spec
+    own = [spec.query_text(t) if query else spec.document_text(t) for t in texts[share(len(texts))]]
+    states = layer_states(model, own, spec.query_max_length if query else spec.document_max_length)
+    layers, dimension = model.backbone.config.num_hidden_layers, spec.dimension
+    flat = states.reshape(len(own), layers * dimension)
+    return gather_rows(flat, len(texts)).reshape(len(texts), layers, dimension)
+
+
+def choose_teachers(
+    given: Sequence[str] | None,
+    sources: Sequence[Source],
+    losses: Iterable[tuple[Any, str, float]],
+    load: Callable[[str], BiEncoder | CrossEncoder],
+    *,
+    balanced: bool,
+    fresh_negatives: bool,
+) -> Teachers:
+    """The teachers that the losses need, checked before the first step.
+
+    Args:
+        given: `--teacher`: names of stored scores, or models; None takes the stored scores if there is no choice.
+        sources: with the groups that may hold scores.
+        losses: `(loss, name, weight)`.
+        load: loads a model by name.
+        balanced: negatives are drawn by the first teacher's margins.
+        fresh_negatives: negatives are mined during training, and no stored score is known for them.
+
+    Raises:
+        UsageError: a need that is not met, an unknown name, with the remedy.
+        DataError: a document without a score.
+    """
+    losses = list(losses)
+    needs = {need for loss, _, _ in losses for need in loss.needs} & _FROM_TEACHERS
+    needy = next((name for loss, name, _ in losses if loss.needs & _FROM_TEACHERS), None)
+    stored = _stored_names(sources)
+    what = f"--loss {needy}" if needs else "--negative-sampling balanced-margins"
+    if given is None:
+        if not needs and not balanced:
+            return Teachers()
+        if not stored:
+            raise UsageError(
+                f"{what}: needs {_words(needs) or 'teacher scores'}; give --teacher CHECKPOINT, "
+                "or --groups that `pyserini_sdr.teach` has scored"
+            )
+        if len(stored) > 1 and Need.TEACHERS not in needs:
+            raise UsageError(f"{what}: the groups hold scores of {', '.join(stored)}; choose with --teacher")
+        given = stored
+    if len(set(given)) != len(given):
+        raise UsageError(f"--teacher {' '.join(given)}: one is given twice")
+    if not needs and not balanced:
+        warn(f"--teacher {' '.join(given)}: none of the losses asks a teacher")
+        return Teachers()
+    models: list[BiEncoder | CrossEncoder | None] = []
+    for name in given:
+        models.append(None if name in stored else _live(name, stored, load))
+    teachers = Teachers(
+        list(given),
+        models,
+        whole_batch=bool(needs & {Need.BATCH_TEACHER, Need.LAST_BATCH_TEACHER}),
+        vectors=Need.TEACHER_VECTORS in needs,
+        layers=Need.LAYERS in needs,
+    )
+    _check_needs(teachers, losses)
+    if balanced and models[0] is not None:
+        raise UsageError(
+            "--negative-sampling balanced-margins: needs the stored scores of the first --teacher; "
+            "score the groups with `pyserini_sdr.teach`"
+        )
+    if fresh_negatives and teachers.stored:
+        raise UsageError(
+            f"--refresh-negatives: new negatives have no stored scores of {teachers.stored[0]!r}; "
+            "give --teacher CHECKPOINT"
+        )
+    for name in teachers.stored:
+        _check_scores(name, sources)
+    crossed = [name for name, model in zip(given, models, strict=True) if isinstance(model, CrossEncoder)]
+    if crossed and teachers.whole_batch:
+        warn(f"the cross-encoder {crossed[0]} scores every query with every document of a batch: that is slow")
+    note(
+        "teachers: "
+        + ", ".join(
+            f"{name} ({'stored scores' if model is None else type(model).__name__})"
+            for name, model in zip(given, models, strict=True)
+        )
+    )
+    return teachers
+
+
+def _words(needs: Iterable[Need]) -> str:
+    return ", ".join(sorted(need.value for need in needs))
+
+
+def _live(name: str, stored: Sequence[str], load: Callable[[str], BiEncoder | CrossEncoder]) -> Any:
+    try:
+        return load(name)
+    except SdrError as error:
+        known = f"; the groups hold scores of: {', '.join(stored)}" if stored else "; the groups hold no scores"
+        raise UsageError(f"--teacher {name}: {error}{known}") from error
+
+
+def _stored_names(sources: Sequence[Source]) -> list[str]:
+    return list(dict.fromkeys(name for source in sources for group in source.groups for name in group.scores))
+
+
+def _check_needs(teachers: Teachers, losses: Iterable[tuple[Any, str, float]]) -> None:
+    for loss, name, _ in losses:
+        if Need.TEACHERS in loss.needs and len(teachers.names) < 2:
+            raise UsageError(f"--loss {name}: needs two teachers or more; give --teacher A B")
+        if Need.BATCH_TEACHER in loss.needs and teachers.stored:
+            raise UsageError(
+                f"--loss {name}: needs {Need.BATCH_TEACHER.value}; the stored scores {teachers.stored[0]!r} are of "
+                "each query's own: give --teacher CHECKPOINT"
+            )
+        if Need.LAST_BATCH_TEACHER in loss.needs and teachers.models[-1] is None:
+            raise UsageError(f"--loss {name}: needs {Need.LAST_BATCH_TEACHER.value}; give --teacher … CHECKPOINT")
+        if loss.needs & {Need.TEACHER_VECTORS, Need.LAYERS} and teachers.embedder is None:
+            raise UsageError(
+                f"--loss {name}: needs {_words(loss.needs & {Need.TEACHER_VECTORS, Need.LAYERS})}; "
+                "give a bi-encoder's checkpoint as --teacher"
+            )
+
+
+def _check_scores(name: str, sources: Sequence[Source]) -> None:
+    missing, first = 0, None
+    for source in sources:
+        for group in source.groups:
+            table = group.scores.get(name, {})
+            for candidate in (*group.positives, *group.negatives):
+                if candidate.key not in table:
+                    missing += 1
+                    first = first or (group.query_id, candidate.key)
+    if first is not None:
+        raise DataError(
+            "--groups",
+            f"{missing} documents have no score of teacher {name!r} (first: query {first[0]!r}, document {first[1]!r})",
+            remedy="score them with pyserini_sdr.teach",
+        )

@@ -1,0 +1,110 @@
+"""Teachers: which ones a run has, what is refused before the first step, what they say of a batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pyserini_sdr import losses
+from pyserini_sdr.core.errors import DataError, UsageError
+from pyserini_sdr.data.group import Candidate, Group
+from pyserini_sdr.model.encoder import BiEncoder
+from pyserini_sdr.train.batches import Source
+from pyserini_sdr.train.teachers import Teachers, choose_teachers
+
+from .test_step import text_batch
+
+
+def sources(*names: str, lacking: str | None = None) -> list[Source]:
+    """Two groups with scores of the named teachers; `lacking` is a document without a score of the last one."""
+    groups = []
+    for qid in ("a", "b"):
+        group = Group(qid, f"query {qid}", [Candidate(id=f"{qid}1")], [Candidate(id=f"{qid}2"), Candidate(text="x")])
+        documents = [*group.positives, *group.negatives]
+        group.scores = {name: {c.key: float(k) for k, c in enumerate(documents)} for name in names}
+        if names and lacking is not None:
+            group.scores[names[-1]].pop(lacking, None)
+        groups.append(group)
+    return [Source(groups, {}, {})]
+
+
+def choose(given, data, *names: str, encoder=None, **more) -> Teachers:
+    def load(name: str):
+        if encoder is None:
+            raise UsageError(f"{name}: no such model")
+        return encoder
+
+    chosen = losses.parse_losses(names)
+    return choose_teachers(given, data, chosen, load, **{"balanced": False, "fresh_negatives": False, **more})
+
+
+@pytest.fixture
+def encoder(tiny_encoder) -> BiEncoder:
+    return BiEncoder.load(tiny_encoder, raw_backbone=True, precision="fp32")
+
+
+def test_stored_scores_are_taken_where_there_is_no_choice():
+    assert choose(None, sources("t"), "kl").stored == ["t"]
+    assert choose(["u"], sources("t", "u"), "kl").stored == ["u"]
+    assert choose(None, sources("t", "u"), "ca-mkd").stored == ["t", "u"]
+    assert choose(None, sources("t"), "infonce").names == []
+
+
+@pytest.mark.parametrize(
+    ("given", "data", "names", "message"),
+    [
+        (None, sources(), ["kl"], r"--loss kl: needs teacher scores; give --teacher CHECKPOINT, or --groups"),
+        (None, sources("t", "u"), ["infonce", "kl"], "--loss kl: the groups hold scores of t, u; choose"),
+        (["t", "t"], sources("t"), ["kl"], "given twice"),
+        (["v"], sources("t"), ["kl"], "--teacher v: v: no such model; the groups hold scores of: t"),
+        (["t"], sources("t"), ["ca-mkd"], "needs two teachers or more"),
+        (["t"], sources("t"), ["tct"], "needs live teachers.*'t'.*give --teacher CHECKPOINT"),
+        (["t"], sources("t"), ["tas-b"], "needs a live last teacher"),
+        (["t"], sources("t"), ["embed-distill"], "needs teacher embeddings; give a bi-encoder's checkpoint"),
+        (["t"], sources("t"), ["lead"], "needs states of all layers"),
+    ],
+)
+def test_unmet_needs(given, data, names, message):
+    with pytest.raises(UsageError, match=message):
+        choose(given, data, *names)
+
+
+def test_missing_scores_are_counted_and_the_first_is_named():
+    with pytest.raises(
+        DataError, match=r"1 documents have no score of teacher 't' \(first: query 'a', document 'a2'\)"
+    ):
+        choose(None, sources("t", lacking="a2"), "kl")
+
+
+def test_balanced_margins_and_fresh_negatives_need_the_right_kind_of_scores(encoder):
+    assert choose(None, sources("t"), "infonce", balanced=True).stored == ["t"]
+    with pytest.raises(UsageError, match="--negative-sampling balanced-margins: needs teacher scores"):
+        choose(None, sources(), "infonce", balanced=True)
+    with pytest.raises(UsageError, match="needs the stored scores of the first --teacher"):
+        choose(["model"], sources(), "kl", balanced=True, encoder=encoder)
+    with pytest.raises(UsageError, match="--refresh-negatives: new negatives have no stored scores of 't'"):
+        choose(["t"], sources("t"), "kl", fresh_negatives=True)
+
+
+def test_a_live_bi_encoder_scores_the_whole_batch_and_shows_its_vectors_and_layers(encoder):
+    teachers = choose(["model"], sources(), "tct", "embed-distill", "lead", encoder=encoder)
+    batch = text_batch()
+    scores, features = teachers.observe(batch, torch.device("cpu"))
+    queries, documents = encoder.encode_queries(batch.queries), encoder.encode_documents(batch.documents)
+    assert np.allclose(scores[0], queries @ documents.T, atol=1e-6)
+    assert np.allclose(features["teacher_query"], queries, atol=1e-6)
+    layers = features["teacher_document_layers"]
+    assert layers.shape == (len(batch.documents), encoder.backbone.config.num_hidden_layers, encoder.spec.dimension)
+    last = torch.nn.functional.normalize(layers[:, -1], dim=1)
+    assert np.allclose(last, documents, atol=1e-5)
+    assert not any(value.requires_grad for value in (scores, *features.values()))
+
+
+def test_stored_and_live_teachers_keep_the_order_given(encoder):
+    teachers = choose(["model", "t"], sources("t"), "margin-mse", encoder=encoder)
+    batch = text_batch()
+    batch.teacher = torch.full((1, *batch.relation.shape), 3.0)
+    scores, features = teachers.observe(batch, torch.device("cpu"))
+    assert scores.shape[0] == 2 and bool((scores[1] == 3).all()) and not bool((scores[0] == 3).any())
+    assert features == {}
