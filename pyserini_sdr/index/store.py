@@ -89,30 +89,21 @@ class Index:
             )
         if self.spec is None or self.manifest is None:
             return
-        if isinstance(encoder.spec, EncoderSpec) and encoder.spec.queries_only:
-            self._check_tower(encoder.spec)
-            return
         ours, theirs = ({"encoder_class": OURS, **spec.document_side()} for spec in (encoder.spec, self.spec))
         if ours["encoder_class"] == theirs["encoder_class"]:
             different = [f"{key} {theirs[key]!r} ≠ {ours[key]!r}" for key in ours if ours[key] != theirs[key]]
         else:
             different = [f"encoder class {theirs['encoder_class']!r} ≠ {ours['encoder_class']!r}"]
         shared = self.stock_class is None or self.stock_class.one_checkpoint
-        if shared and self.manifest["weights"] != encoder.fingerprint:
-            different.append(f"weights {self.manifest['weights'][:12]} ≠ {encoder.fingerprint[:12]}")
+        tower = encoder.spec if isinstance(encoder.spec, EncoderSpec) and encoder.spec.queries_only else None
+        weights = tower.document_weights if tower else encoder.fingerprint
+        if shared and self.manifest["weights"] != weights:
+            different.append(f"weights {self.manifest['weights'][:12]} ≠ {weights[:12]}")
         if different:
+            theirs = f"the document encoder of this one ({tower.document_encoder})" if tower else "this one"
             raise UsageError(
-                f"{self.directory}: was made by an encoder ({self.manifest['encoder']}) that differs from this one in "
+                f"{self.directory}: was made by an encoder ({self.manifest['encoder']}) that differs from {theirs} in "
                 f"{'; '.join(different)}; search it with the encoder that made it, or encode the corpus anew"
-            )
-
-    def _check_tower(self, spec: EncoderSpec) -> None:
-        """Refuses an encoder of queries whose document encoder did not make this index."""
-        assert self.manifest is not None and self.spec is not None
-        if self.manifest["weights"] != spec.document_weights or self.spec.similarity != spec.similarity:
-            raise UsageError(
-                f"{self.directory}: was made by {self.manifest['encoder']}; the query encoder was trained for "
-                f"documents encoded with {spec.document_encoder}: search an index made with that"
             )
 
     def vectors(self, start: int, stop: int) -> np.ndarray:

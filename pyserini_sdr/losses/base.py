@@ -100,10 +100,12 @@ class Loss(nn.Module):
 
     Attributes:
         needs: checked against the data before the first step; an option may add to them (an instance's attribute).
+        fewest_negatives: of a query, where it needs negatives.
         truncates: whether it makes sense on the first k dimensions of the embeddings too (`--matryoshka`).
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset()
+    fewest_negatives: int = 1
     truncates: ClassVar[bool] = True
 
     def build(self, shapes: Shapes) -> None:

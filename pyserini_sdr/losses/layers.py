@@ -51,6 +51,8 @@ class LayerDistill(Loss):
         self.kl = KL(temperature, teacher_temperature, documents)
         self.layers, self.teacher_temperature = layers, teacher_temperature
         self.layer_temperature, self.documents = layer_temperature, documents
+        if documents == "own":
+            self.needs = self.needs | {Need.NEGATIVES}
 
     def forward(self, batch: LossBatch) -> tuple[Tensor, dict[str, Tensor]]:
         query, document = feature(batch, "query_layers"), feature(batch, "document_layers")

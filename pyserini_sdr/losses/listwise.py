@@ -18,7 +18,7 @@ Weighting = Literal["none", "difficulty", "confidence"]
 
 def list_needs(documents: Documents) -> frozenset[Need]:
     """What distillation over lists of that kind needs."""
-    return frozenset({Need.TEACHER} if documents == "own" else {Need.TEACHER, Need.BATCH_TEACHER})
+    return frozenset({Need.TEACHER, Need.NEGATIVES if documents == "own" else Need.BATCH_TEACHER})
 
 
 class KL(Loss):
@@ -38,7 +38,7 @@ class KL(Loss):
             Annealing-KD, which does so to logits under a squared error); 1 leaves t alone.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.TEACHER})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.TEACHER, Need.NEGATIVES})
 
     def __init__(
         self,
@@ -193,7 +193,7 @@ class RankDistil(Loss):
         teacher_temperature: of the teacher.
     """
 
-    needs = frozenset({Need.TEACHER})
+    needs = frozenset({Need.TEACHER, Need.NEGATIVES})
 
     def __init__(
         self, samples: int = 8, top: int = 0, temperature: float = 0.05, teacher_temperature: float = 1.0
@@ -243,7 +243,7 @@ class NKD(Loss):
         documents: the lists, as in `KL`.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.TEACHER})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.TEACHER, Need.NEGATIVES})
 
     def __init__(
         self,

@@ -36,8 +36,6 @@ class MarginMSE(Loss):
         super().__init__()
         require_positive(scale=scale)
         self.scale, self.pairs = scale, pairs
-        if pairs == "all":
-            self.needs = frozenset({Need.TEACHER})
 
     def forward(self, batch: LossBatch) -> tuple[Tensor, dict[str, Tensor]]:
         return self._own(batch, teacher_mean(batch))
@@ -93,7 +91,7 @@ class DualSupervision(MarginMSE):
 class _Ordered(Loss):
     """Mean of a penalty over all pairs (a, b) of own documents of a query in which a has the larger label."""
 
-    needs = frozenset({Need.TEACHER})
+    needs = frozenset({Need.TEACHER, Need.NEGATIVES})
 
     def forward(self, batch: LossBatch) -> tuple[Tensor, dict[str, Tensor]]:
         teacher = teacher_mean(batch)
@@ -160,6 +158,7 @@ class HingeOrder(_Ordered):
         super().__init__()
         require_not_negative(margin=margin)
         self.margin, self.positives = margin, positives
+        self.fewest_negatives = 1 if positives else 2
 
     def _lists(self, batch: LossBatch, teacher: Tensor) -> Lists:
         return Lists.of(batch, "own", teacher, only_others=not self.positives)

@@ -54,7 +54,7 @@ class PseudoClasses(Loss):
         mean: (2, Dt) running means. covariance: (2, Dt, Dt) running covariances. axes: (2, Dt, S) current directions.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.TEACHER_VECTORS, Need.TEACHER})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.TEACHER_VECTORS, Need.TEACHER, Need.NEGATIVES})
     truncates: ClassVar[bool] = False
 
     def __init__(

@@ -24,7 +24,7 @@ from .listwise import KL
 class _SeveralTeachers(Loss):
     """What losses with a weight per query or teacher share: the lists and τ² KL of every teacher."""
 
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.TEACHERS})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.TEACHERS, Need.NEGATIVES})
 
     def __init__(self, tau: float, temperature: float, teacher_temperature: float) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class MultiHead(Loss):
         heads: W_h, one per teacher.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.TEACHERS})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.TEACHERS, Need.NEGATIVES})
     truncates: ClassVar[bool] = False
 
     def __init__(self, temperature: float = 0.05, teacher_temperature: float = 1.0) -> None:

@@ -42,6 +42,8 @@ def resolve_device(device: str | None) -> torch.device:
         if not torch.cuda.is_available():
             return torch.device("cpu")
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    if device == "cuda" and torch.cuda.is_available() and "LOCAL_RANK" in os.environ:  # not the first GPU for all
+        return resolve_device("auto")
     try:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)

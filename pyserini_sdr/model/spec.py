@@ -17,6 +17,7 @@ from ..core.files import read_json, write_json
 SPEC_FILE = "sdr_encoder.json"
 Pooling = Literal["cls", "mean"]
 Similarity = Literal["cosine", "dot"]
+_OF_TOWERS = ("document_encoder", "document_weights", "document_pooling")
 POOLINGS: tuple[str, ...] = ("cls", "mean")
 SIMILARITIES: tuple[str, ...] = ("cosine", "dot")
 
@@ -35,8 +36,9 @@ class EncoderSpec:
         query_prefix, document_prefix: put before the text with one space between; empty for none.
         query_max_length, document_max_length: tokens kept, special tokens included.
         backbone: name the encoder started from (information only).
-        document_encoder, document_weights: name and fingerprint of another encoder that documents are encoded with;
-            this one then does queries only. Empty for one encoder of both.
+        document_encoder, document_weights, document_pooling: name, fingerprint and pooling of another encoder that
+            documents are encoded with; this one then does queries only, and document prefix and length are that one's.
+            Empty for one encoder of both.
     """
 
     pooling: Pooling
@@ -49,6 +51,7 @@ class EncoderSpec:
     backbone: str = ""
     document_encoder: str = ""
     document_weights: str = ""
+    document_pooling: str = ""
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
@@ -86,19 +89,13 @@ class EncoderSpec:
 
     def document_side(self) -> dict[str, Any]:
         """What decides a document's vector, besides the weights."""
-        return {
-            name: getattr(self, name)
-            for name in ("pooling", "similarity", "dimension", "document_prefix", "document_max_length")
-        }
+        names = ("similarity", "dimension", "document_prefix", "document_max_length")
+        return {"pooling": self.document_pooling or self.pooling} | {name: getattr(self, name) for name in names}
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; what concerns a document encoder only where there is one."""
         values = dataclasses.asdict(self)
-        return (
-            values
-            if self.queries_only
-            else {k: v for k, v in values.items() if k not in ("document_encoder", "document_weights")}
-        )
+        return values if self.queries_only else {k: v for k, v in values.items() if k not in _OF_TOWERS}
 
     @classmethod
     def from_dict(cls, values: Any, source: Path | str) -> EncoderSpec:

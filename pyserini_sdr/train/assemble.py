@@ -13,15 +13,19 @@ import torch
 from transformers import EarlyStoppingCallback, TrainingArguments, set_seed
 
 from ..core.errors import UsageError
-from ..core.progress import note
+from ..core.files import atomic_file
+from ..core.plan import hold_to_plan
+from ..core.progress import note, warn
 from ..data.collection import Collection
 from ..model.encoder import BiEncoder, document_dtype
-from ..model.spec import is_raw_backbone
+from ..model.names import resolve_encoder
+from ..model.spec import is_for_queries_only, is_raw_backbone
 from ..model.training import on_one_device, set_dropout
 from ..teach.loading import load_teacher
 from .batches import BatchSource, Source
 from .data import TrainingData
 from .dev import DevEvaluator
+from .gather import this_rank
 from .lora import with_adapters
 from .negatives import Refresh
 from .options import TrainOptions
@@ -38,9 +42,13 @@ def load_encoder(options: TrainOptions) -> BiEncoder:
     """The encoder to be trained, with the lengths, dropout and adapters of the options."""
     encoder = BiEncoder.load(options.encoder, device=options.device, raw_backbone=True, **options.spec_overrides())
     spec = encoder.spec
+    if spec.queries_only and options.document_tower is None:
+        raise UsageError(
+            f"--encoder {options.encoder}: encodes queries only; give --document-tower {spec.document_encoder}"
+        )
     if options.query_max_length is None:
         spec = dataclasses.replace(spec, query_max_length=min(spec.query_max_length, 64))
-    if options.max_length is None:
+    if options.max_length is None and options.document_tower is None:
         spec = dataclasses.replace(spec, document_max_length=min(spec.document_max_length, 256))
     encoder.spec = spec
     if getattr(encoder.backbone, "pooler", None) is not None:  # not part of the embedding: stays as it is
@@ -48,12 +56,15 @@ def load_encoder(options: TrainOptions) -> BiEncoder:
     if options.dropout is not None:
         set_dropout(encoder.backbone, options.dropout)
     if options.lora_rank is not None:
-        encoder.backbone = with_adapters(encoder.backbone, options.lora_rank, options.lora_alpha)
+        alpha = 32.0 if options.lora_alpha is None else options.lora_alpha
+        encoder.backbone = with_adapters(encoder.backbone, options.lora_rank, alpha)
         trained = sum(p.numel() for p in encoder.backbone.parameters() if p.requires_grad)
         note(f"LoRA: {trained:,} weights are trained")
     for size in options.matryoshka or ():
         if size > spec.dimension:
             raise UsageError(f"--matryoshka {size}: the embeddings have {spec.dimension} dimensions")
+    if options.matryoshka and spec.dimension not in options.matryoshka:
+        warn(f"--matryoshka: whole embeddings ({spec.dimension}) are not trained; dev and `encode` use them")
     note(f"encoder: {encoder.resolved}")
     if encoder.resolved is not None and is_raw_backbone(encoder.resolved.directory):
         note(
@@ -66,6 +77,12 @@ def load_tower(options: TrainOptions, encoder: BiEncoder) -> BiEncoder | None:
     """The frozen encoder of the documents, if there is one; it is written into the spec of `encoder`."""
     if options.document_tower is None:
         return None
+    directory = resolve_encoder(options.document_tower).directory
+    if is_raw_backbone(directory) or is_for_queries_only(directory):
+        raise UsageError(
+            f"--document-tower {options.document_tower}: must be an encoder of documents that tells its pooling: "
+            "a checkpoint of `train`, or of sentence-transformers"
+        )
     tower = BiEncoder.load(options.document_tower, device=options.device, precision=options.precision)
     ours, theirs = encoder.spec, tower.spec
     for name in ("dimension", "similarity"):
@@ -75,7 +92,12 @@ def load_tower(options: TrainOptions, encoder: BiEncoder) -> BiEncoder | None:
                 f"the encoder has {getattr(ours, name)}; they must agree"
             )
     encoder.spec = dataclasses.replace(
-        ours, document_encoder=tower.identity()["encoder"], document_weights=tower.fingerprint
+        ours,
+        document_encoder=tower.identity()["encoder"],
+        document_weights=tower.fingerprint,
+        document_pooling=theirs.pooling,
+        document_prefix=theirs.document_prefix,
+        document_max_length=theirs.document_max_length,
     )
     note(f"documents: {tower.resolved}, frozen")
     return tower
@@ -94,6 +116,7 @@ def teachers_of(options: TrainOptions, data: TrainingData, losses: Sequence[tupl
         data.sources,
         losses,
         load,
+        files=options.groups or options.collection,
         balanced=options.negative_sampling == "balanced-margins",
         fresh_negatives=options.refresh_negatives is not None,
     )
@@ -110,25 +133,33 @@ def make_trainer(
     work: Path,
 ) -> SdrTrainer:
     """A trainer that is ready to run."""
+    per_epoch = data.queries // min(options.batch_size, data.queries)
+    steps = options.max_steps or max(1, math.ceil(options.epochs * per_epoch))
+    arguments = _arguments(options, encoder, dev, steps, work)  # from here on processes can wait for each other
     teachers = teachers_of(options, data, losses)
+    if options.teacher_max_length is not None and not any(teachers.models):
+        raise UsageError("--teacher-max-length: there is no live teacher")
+    if this_rank().index == 0:
+        record = {"teachers": teachers.record()}
+        hold_to_plan(work / "teachers.json", record, output=options.output, what="an interrupted training")
     if tower is not None and teachers.layers:
         raise UsageError("--document-tower: its documents have no layer states to learn from; choose another loss")
     shapes = teachers.shapes(encoder.spec.dimension)
+    if options.matryoshka and not any(loss.truncates for loss, _, _ in losses):
+        raise UsageError("--matryoshka: none of the losses can be computed on parts of the embeddings")
     set_seed(options.seed)
     for loss, _, _ in losses:
         loss.build(shapes)
         loss.to(encoder.device)
     if options.batching == "topics":
-        for source in data.sources:
-            _cluster(options, encoder, source)
+        for position, source in enumerate(data.sources):
+            _cluster(options, encoder, source, work / f"clusters-{position}.npy")
     smallest = min(len(source.groups) for source in data.sources)
     if options.mixing == "separate" and smallest < options.batch_size and len(data.sources) > 1:
         raise UsageError(
             f"--mixing separate: one collection has {smallest} training queries, fewer than --batch-size "
             f"{options.batch_size}"
         )
-    per_epoch = data.queries // min(options.batch_size, data.queries)
-    steps = options.max_steps or max(1, math.ceil(options.epochs * per_epoch))
     source = BatchSource(
         data.sources,
         batch_size=options.batch_size,
@@ -153,18 +184,23 @@ def make_trainer(
     )
     refresh = Refresh(options, collections, encoder, source, work / "mined") if options.refresh_negatives else None
     callbacks = [EarlyStoppingCallback(options.patience)] if dev and options.patience else []
-    arguments = _arguments(options, encoder, dev, steps, work)
     set_seed(options.seed)
-    return SdrTrainer(encoder, step, source, dev, arguments, options.precision, callbacks, refresh)
+    return SdrTrainer(
+        encoder, step, source, dev, arguments, options.precision, callbacks, refresh, options.loss_learning_rate
+    )
 
 
-def _cluster(options: TrainOptions, encoder: BiEncoder, source: Source) -> None:
-    """Clusters of the queries by the encoder as it is before training."""
+def _cluster(options: TrainOptions, encoder: BiEncoder, source: Source, path: Path) -> None:
+    """Clusters of the queries by the encoder as it is before training, the same for all processes and resumptions."""
     clusters = options.clusters or max(2, len(source.groups) // QUERIES_PER_CLUSTER)
     if clusters > len(source.groups):
         raise UsageError(f"--clusters {clusters}: there are {len(source.groups)} training queries")
-    vectors = encoder.encode_queries([group.query for group in source.groups])
-    source.clusters = cluster_queries(vectors, clusters, options.seed)
+    if this_rank().index == 0 and not path.exists():
+        vectors = encoder.encode_queries([group.query for group in source.groups])
+        with atomic_file(path, "wb") as handle:
+            np.save(handle, cluster_queries(vectors, clusters, options.seed))
+    this_rank().barrier()
+    source.clusters = np.load(path)
     sizes = np.bincount(source.clusters, minlength=clusters)
     note(f"{clusters} clusters of {sizes.min()} to {sizes.max()} queries")
 
@@ -199,5 +235,6 @@ def _arguments(
         restore_callback_states_from_checkpoint=True,  # or early stopping would count from zero after a resumption
         disable_tqdm=True,
         remove_unused_columns=False,
+        ddp_timeout=7 * 24 * 3600,  # the others wait while the first process mines
     )
     return on_one_device(arguments, encoder.device, options.device)

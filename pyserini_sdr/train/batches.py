@@ -23,7 +23,7 @@ class Source:
 
     Args:
         groups: its training groups.
-        texts: document id → text.
+        texts: document id → text; sources of one corpus share the object, and their documents are then one column.
         known: query id → documents known to be relevant, never used as its negatives.
         weight: share of the queries that come from it, relative to the other sources.
         clusters: cluster of every group, for batches about one topic.
@@ -116,12 +116,14 @@ class BatchSource(Dataset):
 
     def batch(self, step: int) -> TextBatch:
         """The batch of a step."""
-        chosen = [
-            (which, self.sources[which].groups[row], epoch)
-            for which, number in enumerate(self._counts[step])
-            for row, epoch in self._rows(which, int(self._before[step, which]), int(number))
-        ]
-        return self._build(chosen, step)
+        chosen: dict[tuple[int, int], int] = {}  # a query that comes twice where two epochs meet stands there once
+        for which, number in enumerate(self._counts[step]):
+            for row, epoch in self._rows(which, int(self._before[step, which]), int(number)):
+                chosen.setdefault((which, row), epoch)
+        return self._build(
+            [(self.sources[which], self.sources[which].groups[row], epoch) for (which, row), epoch in chosen.items()],
+            step,
+        )
 
     def _shares(self, mixing: str) -> np.ndarray:
         """(steps, sources) queries that each source gives to each step."""
@@ -156,18 +158,18 @@ class BatchSource(Dataset):
             )
         return self._orders[which, epoch]
 
-    def _build(self, chosen: Sequence[tuple[int, Group, int]], step: int) -> TextBatch:
-        columns: dict[tuple[int, Candidate], int] = {}
+    def _build(self, chosen: Sequence[tuple[Source, Group, int]], step: int) -> TextBatch:
+        columns: dict[tuple[int, Candidate], int] = {}  # by corpus and document
         cells: list[tuple[int, int, int]] = []
         scored: list[tuple[int, int, int, float]] = []
         triples = 0
-        for row, (which, group, epoch) in enumerate(chosen):
+        for row, (source, group, epoch) in enumerate(chosen):
             rng = np.random.default_rng([self.seed, epoch, zlib.crc32(group.query_id.encode())])
             positives, negatives = self._draw(rng, group)
             triples += len(positives) * len(negatives)
             for code, candidates in ((OWN_POS, positives), (OWN_NEG, negatives)):
                 for candidate in candidates:
-                    column = columns.setdefault((which, candidate), len(columns))
+                    column = columns.setdefault((id(source.texts), candidate), len(columns))
                     cells.append((row, column, code))
                     for teacher, name in enumerate(self.teachers):
                         score = group.scores.get(name, {}).get(candidate.key)
@@ -175,9 +177,12 @@ class BatchSource(Dataset):
                             scored.append((teacher, row, column, score))
         relation = np.full((len(chosen), len(columns)), OTHER_POS, dtype=np.int8)
         relation[:, [column for _, column, code in cells if code == OWN_NEG]] = OTHER_NEG
-        for row, (which, group, _) in enumerate(chosen):
-            relevant = self.sources[which].known.get(group.query_id, set()) | {c.id for c in group.positives}
-            hidden = [k for (of, c), k in columns.items() if of == which and c.id is not None and c.id in relevant]
+        places: dict[tuple[int, str], list[int]] = {}
+        for (corpus, candidate), column in columns.items():
+            places.setdefault((corpus, candidate.key), []).append(column)
+        for row, (source, group, _) in enumerate(chosen):
+            relevant = source.known.get(group.query_id, set()) | {c.key for c in group.positives}
+            hidden = [column for key in relevant for column in places.get((id(source.texts), key), ())]
             relation[row, hidden] = IGNORE
         for row, column, code in cells:
             if code == OWN_POS or relation[row, column] != IGNORE:
@@ -187,7 +192,8 @@ class BatchSource(Dataset):
             teacher_scores = torch.full((len(self.teachers), *relation.shape), torch.nan)
             for teacher, row, column, score in scored:
                 teacher_scores[teacher, row, column] = score
-        documents = [c.text if c.text is not None else self.sources[which].texts[c.id] for which, c in columns]
+        texts = {id(source.texts): source.texts for source, _, _ in chosen}
+        documents = [c.text if c.text is not None else texts[corpus][c.id] for corpus, c in columns]
         queries = [group.query for _, group, _ in chosen]
         return TextBatch(queries, documents, torch.from_numpy(relation), triples, step, teacher_scores)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,16 +75,19 @@ def load_data(
 ) -> TrainingData:
     """The data that the options name, checked against what the losses need of it."""
     data = TrainingData([])
+    stores: dict[Path, DocumentStore] = {}
     for position, (collection, weight) in enumerate(collections):
+        corpus = collection.corpus.resolve()
+        texts = stores[corpus] = stores.get(corpus) or DocumentStore(collection.corpus)  # shared: see `Source`
         if options.groups is not None:
-            source = _from_file(options, options.groups[position], collection)
+            source = _from_file(options, options.groups[position], collection, texts)
         else:
-            source = _from_pairs(options, collection, work / "mined" / str(position))
+            source = _from_pairs(options, collection, texts, work / "mined" / str(position))
             if options.negatives and position == 0 and options.dev_split != NO_DEV:
                 data.dev_run = run_over_dev(options, collection, work / "mined" / "0")
         source.weight = weight
         data.sources.append(source)
-    wanting = [name for loss, name, _ in losses if Need.NEGATIVES in loss.needs]
+    wanting = {name: loss.fewest_negatives for loss, name, _ in losses if Need.NEGATIVES in loss.needs}
     for source in data.sources:
         check_negatives(source, wanting, options.negatives)
     if data.queries < 2:
@@ -95,19 +98,29 @@ def load_data(
     return data
 
 
-def check_negatives(source: Source, wanting: Sequence[str], negatives: int) -> None:
-    """Leaves queries without negatives out if a loss needs them; `UsageError` if none has any."""
+def check_negatives(source: Source, wanting: Mapping[str, int], negatives: int) -> None:
+    """Leaves queries with too few negatives out if a loss needs them; `UsageError` if none has enough.
+
+    Args:
+        source: its groups are replaced.
+        wanting: names of the losses that need negatives → how many of a query.
+        negatives: drawn per query.
+    """
     if not wanting:
         return
-    if negatives == 0 or not any(group.negatives for group in source.groups):
-        raise UsageError(f"--loss {wanting[0]}: needs negatives; give --groups from `mine`, and --negatives at least 1")
-    kept = [group for group in source.groups if group.negatives]
+    name = max(wanting, key=lambda key: wanting[key])
+    fewest = wanting[name]
+    kept = [group for group in source.groups if len(group.negatives) >= fewest]
+    if negatives < fewest or not kept:
+        raise UsageError(
+            f"--loss {name}: needs negatives; give --groups from `mine`, and --negatives at least {fewest}"
+        )
     if dropped := len(source.groups) - len(kept):
-        warn(f"{dropped} queries without a negative are left out")
+        warn(f"{dropped} queries with fewer than {fewest} negatives are left out")
     source.groups = kept
 
 
-def _from_file(options: TrainOptions, path: Path, collection: Collection) -> Source:
+def _from_file(options: TrainOptions, path: Path, collection: Collection, texts: DocumentStore) -> Source:
     """Groups of a file, and what the collection knows to be relevant to their queries; it may know nothing."""
     if path.name.removesuffix(".gz").endswith(".tsv"):
         groups = list(read_teacher_tsv(path, collection.topics(options.train_split)))
@@ -131,16 +144,16 @@ def _from_file(options: TrainOptions, path: Path, collection: Collection) -> Sou
     most = max(len(group.negatives) for group in groups)
     if 0 < most < options.negatives:
         warn(f"--negatives {options.negatives}: {path} has {most} per query at most")
-    return Source(groups, DocumentStore(collection.corpus), known)
+    return Source(groups, texts, known)
 
 
-def _from_pairs(options: TrainOptions, collection: Collection, work: Path) -> Source:
+def _from_pairs(options: TrainOptions, collection: Collection, texts: DocumentStore, work: Path) -> Source:
     """The collection's pairs, with negatives by the encoder that is about to be trained unless none are wanted."""
     positives, topics = training_positives(collection, options.train_split, options.max_queries, options.seed)
     known = known_positives(collection, options.train_split, positives)
     if options.negatives == 0:
         groups = [Group(q, topics[q], [Candidate(id=docid) for docid in docids]) for q, docids in positives.items()]
-        return Source(groups, DocumentStore(collection.corpus), known)
+        return Source(groups, texts, known)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("--groups: is required with several processes; mine first")
     if is_raw_backbone(resolve_encoder(options.encoder).directory):
@@ -148,8 +161,7 @@ def _from_pairs(options: TrainOptions, collection: Collection, work: Path) -> So
             "--groups: is required for a raw backbone, whose own rankings mean nothing; mine with BM25, say"
         )
     note("no --groups: the encoder mines its own negatives")
-    groups = mine_negatives(options, collection, options.encoder, work)
-    return Source(groups, DocumentStore(collection.corpus), known)
+    return Source(mine_negatives(options, collection, options.encoder, work), texts, known)
 
 
 def _check_texts(source: Source, where: Path | str) -> None:
@@ -159,5 +171,5 @@ def _check_texts(source: Source, where: Path | str) -> None:
         raise DataError(
             where,
             f"{len(missing)} documents are not in the corpus (first: {missing[0]!r})",
-            remedy="python -m pyserini_sdr.collection check",
+            remedy="are these groups of another collection?",
         )

@@ -24,6 +24,7 @@ from .dev import DevEvaluator
 from .finish import MANIFEST, finish
 from .log import LOG, PLOT
 from .options import TrainOptions
+from .teachers import FROM_TEACHERS
 from .trainer import SdrTrainer
 
 WORK = ".train"
@@ -39,6 +40,9 @@ def train(options: TrainOptions) -> None:
         for collection, _ in collections:
             if not collection.has_pairs(options.train_split):
                 raise UsageError(f"--refresh-negatives: {collection.path} has no training pairs to mine for")
+    needy = next((name for loss, name, _ in losses if loss.needs & FROM_TEACHERS), None)
+    if needy and options.groups is None and options.teacher is None:  # nothing can hold scores: no need to mine first
+        raise UsageError(f"--loss {needy}: needs a teacher; give --teacher CHECKPOINT, or --groups with scores")
     work = _prepare(options)
     set_seed(options.seed)  # also for weights that a checkpoint lacks, such as an unused pooler
     encoder = load_encoder(options)
@@ -92,6 +96,7 @@ def _hold_to_plan(options: TrainOptions, encoder: BiEncoder, work: Path) -> None
         return
     plan = {key: value for key, value in as_dict(options).items() if key not in ("overwrite", "report_to")}
     plan["weights"] = encoder.fingerprint
+    plan["document_weights"] = encoder.spec.document_weights
     plan["groups_sha256"] = [file_sha256(path) if path.is_file() else None for path in options.groups or ()]
     hold_to_plan(work / "plan.json", plan, output=options.output, what="an interrupted training")
 

@@ -74,6 +74,7 @@ def finish(
         config=as_dict(options),
         inputs=options.groups or [],
         spec=encoder.spec.to_dict(),
+        teachers=trainer.step.teachers.record(),
         steps=state.global_step,
         triples=trainer.triples,
         precision="bf16" if trainer.step.bf16 else "fp32",

@@ -54,15 +54,24 @@ def gather_rows(own: Tensor, count: int) -> Tensor:
     return torch.cat(rows)
 
 
-def sum_gradients(model: nn.Module) -> None:
-    """Adds the encoder gradients of all processes. (Those of a loss's own parameters are whole on each already.)"""
-    if world_size() == 1:
+def sum_gradients(model: nn.Module, losses: nn.Module | None = None) -> None:
+    """Adds the gradients of all processes.
+
+    Args:
+        model: the encoder.
+        losses: their parameters' gradients are whole on each process already; they are averaged, so that rounding
+            does not drive the processes apart.
+    """
+    world = world_size()
+    if world == 1:
         return
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            if parameter.grad is None:  # a share without rows
-                parameter.grad = torch.zeros_like(parameter)
-            dist.all_reduce(parameter.grad)
+    for module, share_of_each in ((model, 1.0), (losses, 1 / world)):
+        for parameter in module.parameters() if module is not None else ():
+            if parameter.requires_grad:
+                if parameter.grad is None:  # a share without rows
+                    parameter.grad = torch.zeros_like(parameter)
+                dist.all_reduce(parameter.grad)
+                parameter.grad *= share_of_each
 
 
 def _bounds(count: int) -> list[int]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..core.progress import note
+from ..core.errors import DataError
+from ..core.progress import note, warn
 from ..data.collection import Collection
-from ..data.group import Group
+from ..data.group import Candidate, Group
 from ..data.groups import read_groups
 from ..encode.options import EncoderOptions
 from ..encode.ranks import Rank
@@ -112,6 +113,7 @@ class Refresh:
         self.options, self.collections, self.encoder, self.source = options, collections, encoder, source
         self.every, self.work = options.refresh_negatives, work
         self._present = 0
+        self._given = [{group.query_id: group.negatives for group in part.groups} for part in source.sources]
 
     def before(self, step: int) -> None:
         """Sees to it that the negatives in force at `step` are those mined after the last multiple of `every`."""
@@ -130,10 +132,20 @@ class Refresh:
                 self._mine(collection, source, index, groups, rank)
                 if rank.index == 0:
                     shutil.rmtree(index)
-            mined = {group.query_id: group.negatives for group in read_groups(groups)}
-            for group in source.groups:
-                group.negatives = mined.get(group.query_id, group.negatives)
+            self._put(source, self._given[position], groups)
         self._present = due
+
+    def _put(self, source: Source, given: Mapping[str, list[Candidate]], path: Path) -> None:
+        """Replaces the negatives of a source; a query that was not mined for has those it began with."""
+        mined = {group.query_id: group.negatives for group in read_groups(path)}
+        if not mined.keys() & given.keys():
+            raise DataError(path, "none of the training queries is among the collection's training pairs")
+        if lacking := len(given.keys() - mined.keys()):
+            warn(f"{lacking} of {len(given)} queries keep the negatives they began with: none were mined for them")
+        for group in source.groups:
+            positive = {candidate.key for candidate in group.positives}
+            fresh = [c for c in mined.get(group.query_id, []) if c.key not in positive]
+            group.negatives = fresh or given[group.query_id]
 
     def _mine(self, collection: Collection, source: Source, index: Path, groups: Path, rank: Rank) -> None:
         encoder, plain = self.encoder, merged(self.encoder.backbone)

@@ -97,6 +97,12 @@ class TrainOptions:
     )
     max_steps: int | None = option(None, help="optimiser steps", check=at_least(1), group="optimisation")
     learning_rate: float = option(3e-5, help="peak of the schedule", check=at_least(0), group="optimisation")
+    loss_learning_rate: float = option(
+        1e-3,
+        help="peak for the parameters of losses that have some (heads, temperatures), without weight decay",
+        check=at_least(0),
+        group="optimisation",
+    )
     warmup: float = option(
         0.1, help="part of the steps over which the rate rises", check=between(0, 1), group="optimisation"
     )
@@ -114,7 +120,9 @@ class TrainOptions:
         check=at_least(1),
         group="optimisation",
     )
-    lora_alpha: float = option(32.0, help="scale of the adapters", check=at_least(0), group="optimisation")
+    lora_alpha: float | None = option(
+        None, help="scale of the adapters (default: 32)", check=at_least(0), group="optimisation"
+    )
     precision: Literal["auto", "fp32", "bf16"] = option(
         "auto", help="auto is bf16 autocast where the hardware has it", group="optimisation"
     )
@@ -166,6 +174,17 @@ class TrainOptions:
             )
         if self.batching == "topics" and self.mixing == "mixed" and len(self.collection) > 1:
             raise UsageError("--batching topics: with several collections needs --mixing separate")
+        if self.negative_sampling == "balanced-margins" and (self.negatives == 0 or self.positives > 1):
+            raise UsageError(
+                "--negative-sampling balanced-margins: draws one positive and its negatives; "
+                "needs --negatives at least 1 and --positives 1"
+            )
+        if self.lora_alpha is not None and self.lora_rank is None:
+            raise UsageError("--lora-alpha: needs --lora-rank")
+        if self.document_tower is not None:
+            for flag, value in (("--document-prefix", self.document_prefix), ("--max-length", self.max_length)):
+                if value is not None:
+                    raise UsageError(f"{flag}: documents are encoded as --document-tower says")
         if self.clusters is not None and self.batching != "topics":
             raise UsageError("--clusters: needs --batching topics")
         if self.document_tower is not None and self.refresh_negatives is not None:

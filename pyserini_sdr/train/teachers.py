@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from ..core.errors import DataError, SdrError, UsageError
 from ..core.progress import note, warn
@@ -19,7 +19,8 @@ from ..model.layers import layer_states
 from .batches import Source, TextBatch
 from .gather import gather_rows, share
 
-_FROM_TEACHERS = frozenset(set(Need) - {Need.NEGATIVES})
+FROM_TEACHERS = frozenset(set(Need) - {Need.NEGATIVES})
+"""What a loss can need of a teacher."""
 
 
 @dataclass
@@ -29,14 +30,15 @@ class Teachers:
     Args:
         names: as the user gave them.
         models: the frozen model of each, None for scores stored with the groups.
-        whole_batch: cross-encoders score every query with every document of the batch, not only with its own.
-        vectors: the loss wants teacher embeddings.
-        layers: the loss wants layer states.
+        whole_batch: names of the cross-encoders that score every query with every document of the batch, not only with
+            its own.
+        vectors: the losses want teacher embeddings.
+        layers: the losses want layer states.
     """
 
     names: list[str] = field(default_factory=list)
     models: list[BiEncoder | CrossEncoder | None] = field(default_factory=list)
-    whole_batch: bool = False
+    whole_batch: list[str] = field(default_factory=list)
     vectors: bool = False
     layers: bool = False
 
@@ -50,6 +52,13 @@ class Teachers:
         """The last live bi-encoder: its embeddings and layers are the features."""
         return next((model for model in reversed(self.models) if isinstance(model, BiEncoder)), None)
 
+    def record(self) -> list[dict[str, Any]]:
+        """What each teacher is, JSON-ready, for plan and manifest."""
+        return [
+            {"name": name, **({"scores": "stored"} if model is None else model.identity())}
+            for name, model in zip(self.names, self.models, strict=True)
+        ]
+
     def shapes(self, dimension: int) -> Shapes:
         """Sizes for the parameters of the losses."""
         embedder = self.embedder
@@ -61,50 +70,65 @@ class Teachers:
         scores: list[Tensor] = []
         features: dict[str, Tensor] = {}
         stored = iter(batch.teacher if batch.teacher is not None else ())
-        for model in self.models:
+        for name, model in zip(self.names, self.models, strict=True):
             if model is None:
-                scores.append(next(stored))
-            elif isinstance(model, CrossEncoder):
-                scores.append(self._cross(model, batch))
+                scores.append(next(stored).to(device))
+                continue
+            if isinstance(model, CrossEncoder):
+                scores.append(_cross(model, batch, device, whole=name in self.whole_batch))
             else:
-                query = _rows(batch.queries, model.spec.dimension, model.encode_queries)
-                document = _rows(batch.documents, model.spec.dimension, model.encode_documents)
+                shows = model is self.embedder
+                query, document = _embeddings(model, batch, device, features if shows and self.layers else None)
+                if not (torch.isfinite(query).all() and torch.isfinite(document).all()):
+                    raise _not_finite(name)
                 scores.append(query @ document.T)
-                if model is self.embedder and self.vectors:
+                if shows and self.vectors:
                     features |= {"teacher_query": query, "teacher_document": document}
-                if model is self.embedder and self.layers:
-                    features |= {
-                        f"teacher_{side}_layers": _layers(model, texts, query=side == "query")
-                        for side, texts in (("query", batch.queries), ("document", batch.documents))
-                    }
-        together = torch.stack(scores).to(device, torch.float32) if scores else None
-        return together, {name: value.to(device) for name, value in features.items()}
-
-    def _cross(self, model: CrossEncoder, batch: TextBatch) -> Tensor:
-        relation = batch.relation
-        asked = relation != IGNORE if self.whole_batch else (relation == OWN_POS) | (relation == OWN_NEG)
-        cells = asked.nonzero().tolist()
-        pairs = [(batch.queries[row], batch.documents[column]) for row, column in cells]
-        own = model.score(pairs[share(len(pairs))])
-        values = gather_rows(torch.from_numpy(own).reshape(-1, 1), len(pairs)).squeeze(1)
-        scores = torch.full(relation.shape, torch.nan)
-        scores[asked] = values
-        return scores
+        return torch.stack(scores) if scores else None, features
 
 
-def _rows(texts: Sequence[str], dimension: int, encode: Callable[[list[str]], np.ndarray]) -> Tensor:
-    own = encode(list(texts[share(len(texts))]))
-    return gather_rows(torch.from_numpy(np.asarray(own).reshape(-1, dimension)), len(texts))
+def _not_finite(name: object) -> SdrError:
+    return SdrError(f"teacher {name}: gives scores that are no numbers; try --precision fp32")
 
 
-def _layers(model: BiEncoder, texts: Sequence[str], *, query: bool) -> Tensor:
+def _cross(model: CrossEncoder, batch: TextBatch, device: torch.device, *, whole: bool) -> Tensor:
+    """(B, M) scores of each query with its own documents, or with all; NaN elsewhere."""
+    relation = batch.relation
+    asked = relation != IGNORE if whole else (relation == OWN_POS) | (relation == OWN_NEG)
+    pairs = [(batch.queries[row], batch.documents[column]) for row, column in asked.nonzero().tolist()]
+    own = torch.from_numpy(model.score(pairs[share(len(pairs))])).reshape(-1, 1).to(device)
+    values = gather_rows(own, len(pairs)).squeeze(1)
+    if not torch.isfinite(values).all():  # NaN would pass for "not scored"
+        raise _not_finite(model.resolved)
+    scores = torch.full(relation.shape, torch.nan, device=device)
+    scores[asked.to(device)] = values
+    return scores
+
+
+def _embeddings(
+    model: BiEncoder, batch: TextBatch, device: torch.device, features: dict[str, Tensor] | None
+) -> tuple[Tensor, Tensor]:
+    """(B, Dt) and (M, Dt) as the teacher indexes them; the states of its layers go to `features`, if given."""
+    vectors = []
+    for side, texts in (("query", batch.queries), ("document", batch.documents)):
+        if features is None:
+            encode = model.encode_queries if side == "query" else model.encode_documents
+            own = torch.from_numpy(encode(texts[share(len(texts))])).reshape(-1, model.spec.dimension)
+            vectors.append(gather_rows(own.to(device), len(texts)))
+        else:
+            states = features[f"teacher_{side}_layers"] = _layers(model, texts, device, query=side == "query")
+            last = states[:, -1, : model.spec.dimension]
+            vectors.append(normalize(last, dim=1) if model.spec.normalize else last)
+    return vectors[0], vectors[1]
+
+
+def _layers(model: BiEncoder, texts: Sequence[str], device: torch.device, *, query: bool) -> Tensor:
     """(n, L, D) pooled states of the teacher's layers."""
     spec = model.spec
     own = [spec.query_text(t) if query else spec.document_text(t) for t in texts[share(len(texts))]]
     states = layer_states(model, own, spec.query_max_length if query else spec.document_max_length)
-    layers, dimension = model.backbone.config.num_hidden_layers, spec.dimension
-    flat = states.reshape(len(own), layers * dimension)
-    return gather_rows(flat, len(texts)).reshape(len(texts), layers, dimension)
+    flat = states.to(device).reshape(len(own), states.shape[1] * states.shape[2])
+    return gather_rows(flat, len(texts)).reshape(len(texts), *states.shape[1:])
 
 
 def choose_teachers(
@@ -113,6 +137,7 @@ def choose_teachers(
     losses: Iterable[tuple[Any, str, float]],
     load: Callable[[str], BiEncoder | CrossEncoder],
     *,
+    files: Sequence[object],
     balanced: bool,
     fresh_negatives: bool,
 ) -> Teachers:
@@ -123,6 +148,7 @@ def choose_teachers(
         sources: with the groups that may hold scores.
         losses: `(loss, name, weight)`.
         load: loads a model by name.
+        files: where the groups of each source are from.
         balanced: negatives are drawn by the first teacher's margins.
         fresh_negatives: negatives are mined during training, and no stored score is known for them.
 
@@ -131,8 +157,8 @@ def choose_teachers(
         DataError: a document without a score.
     """
     losses = list(losses)
-    needs = {need for loss, _, _ in losses for need in loss.needs} & _FROM_TEACHERS
-    needy = next((name for loss, name, _ in losses if loss.needs & _FROM_TEACHERS), None)
+    needs = {need for loss, _, _ in losses for need in loss.needs} & FROM_TEACHERS
+    needy = next((name for loss, name, _ in losses if loss.needs & FROM_TEACHERS), None)
     stored = _stored_names(sources)
     what = f"--loss {needy}" if needs else "--negative-sampling balanced-margins"
     if given is None:
@@ -149,15 +175,17 @@ def choose_teachers(
     if len(set(given)) != len(given):
         raise UsageError(f"--teacher {' '.join(given)}: one is given twice")
     if not needs and not balanced:
-        warn(f"--teacher {' '.join(given)}: none of the losses asks a teacher")
-        return Teachers()
+        raise UsageError(f"--teacher {' '.join(given)}: none of the losses asks a teacher; leave it out")
     models: list[BiEncoder | CrossEncoder | None] = []
     for name in given:
         models.append(None if name in stored else _live(name, stored, load))
+    crossed = [name for name, model in zip(given, models, strict=True) if isinstance(model, CrossEncoder)]
+    if Need.BATCH_TEACHER not in needs:
+        crossed = [given[-1]] if Need.LAST_BATCH_TEACHER in needs and given[-1] in crossed else []
     teachers = Teachers(
         list(given),
         models,
-        whole_batch=bool(needs & {Need.BATCH_TEACHER, Need.LAST_BATCH_TEACHER}),
+        whole_batch=crossed,
         vectors=Need.TEACHER_VECTORS in needs,
         layers=Need.LAYERS in needs,
     )
@@ -173,9 +201,8 @@ def choose_teachers(
             "give --teacher CHECKPOINT"
         )
     for name in teachers.stored:
-        _check_scores(name, sources)
-    crossed = [name for name, model in zip(given, models, strict=True) if isinstance(model, CrossEncoder)]
-    if crossed and teachers.whole_batch:
+        _check_scores(name, sources, files)
+    if crossed:
         warn(f"the cross-encoder {crossed[0]} scores every query with every document of a batch: that is slow")
     note(
         "teachers: "
@@ -221,18 +248,19 @@ def _check_needs(teachers: Teachers, losses: Iterable[tuple[Any, str, float]]) -
             )
 
 
-def _check_scores(name: str, sources: Sequence[Source]) -> None:
-    missing, first = 0, None
-    for source in sources:
+def _check_scores(name: str, sources: Sequence[Source], files: Sequence[object]) -> None:
+    for source, file in zip(sources, files, strict=True):
+        missing, first = 0, ("", "")
         for group in source.groups:
             table = group.scores.get(name, {})
             for candidate in (*group.positives, *group.negatives):
                 if candidate.key not in table:
+                    first = first if missing else (group.query_id, candidate.key)
                     missing += 1
-                    first = first or (group.query_id, candidate.key)
-    if first is not None:
-        raise DataError(
-            "--groups",
-            f"{missing} documents have no score of teacher {name!r} (first: query {first[0]!r}, document {first[1]!r})",
-            remedy="score them with pyserini_sdr.teach",
-        )
+        if missing:
+            raise DataError(
+                str(file),
+                f"{missing} documents have no score of teacher {name!r} "
+                f"(first: query {first[0]!r}, document {first[1]!r})",
+                remedy="score them with pyserini_sdr.teach",
+            )

@@ -52,6 +52,8 @@ class SdrTrainer(Trainer):
         precision: of documents in the dev evaluation.
         callbacks: of the Trainer.
         refresh: mines new negatives as training goes on.
+        loss_learning_rate: of the losses' own parameters: a step of Adam moves a weight by the rate at most, and the
+            encoder's would leave them where they began.
     """
 
     def __init__(
@@ -64,9 +66,10 @@ class SdrTrainer(Trainer):
         precision: str,
         callbacks: list[Any],
         refresh: Refresh | None = None,
+        loss_learning_rate: float = 1e-3,
     ) -> None:
         self.encoder, self.step, self.source, self.dev, self.precision = encoder, step, source, dev, precision
-        self.refresh = refresh
+        self.refresh, self.loss_learning_rate = refresh, loss_learning_rate
         self.triples, self.mining_seconds = 0, 0.0
         self._began = time.perf_counter()
         self._logged: dict[str, list[float]] = defaultdict(list)
@@ -81,6 +84,18 @@ class SdrTrainer(Trainer):
         """Whole batches, the same on every process: each encodes its share of it (`gather.py`)."""
         # A loader draws a seed when it starts; from a generator of its own, or dropout after a resumption would differ.
         return DataLoader(self.source, batch_size=None, shuffle=False, generator=torch.Generator())
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        """The Trainer's, with a group of its own for the parameters of losses."""
+        own = [parameter for parameter in self.model.losses.parameters() if parameter.requires_grad]
+        for parameter in own:
+            parameter.requires_grad_(False)
+        optimizer = super().create_optimizer(*args, **kwargs)
+        for parameter in own:
+            parameter.requires_grad_(True)
+        if own and not any(parameter is own[0] for group in optimizer.param_groups for parameter in group["params"]):
+            optimizer.add_param_group({"params": own, "lr": self.loss_learning_rate, "weight_decay": 0.0})
+        return optimizer
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None) -> Tensor:
         student = self.accelerator.unwrap_model(model)  # DDP's own averaging is not wanted, see `gather.py`
@@ -103,7 +118,7 @@ class SdrTrainer(Trainer):
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         loss = super().training_step(*args, **kwargs)
-        sum_gradients(self.encoder.backbone)
+        sum_gradients(self.encoder.backbone, self.model.losses)
         return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from pyserini_sdr.core.errors import UsageError
+from pyserini_sdr.core.errors import DataError, UsageError
 from pyserini_sdr.encode.__main__ import COMMAND as ENCODE
 from pyserini_sdr.losses import LOSSES
 from pyserini_sdr.model.encoder import BiEncoder, load_weights
@@ -23,11 +24,11 @@ from pyserini_sdr.model.spec import EncoderSpec
 from pyserini_sdr.search.searcher import Searcher
 from pyserini_sdr.train.__main__ import COMMAND as TRAIN
 
-from .test_train import arguments, groups, kill_after, weights  # noqa: F401  (groups is a fixture)
+from .test_train import arguments, kill_after, weights
 
 
 @pytest.fixture(scope="module")
-def start(tiny_collection, tiny_encoder, groups, tmp_path_factory) -> Path:  # noqa: F811
+def start(tiny_collection, tiny_encoder, groups, tmp_path_factory) -> Path:
     """The tiny backbone as an encoder of ours, without dropout."""
     bare = tmp_path_factory.mktemp("bare")
     backbone, tokenizer = load_weights(tiny_encoder)
@@ -40,7 +41,7 @@ def start(tiny_collection, tiny_encoder, groups, tmp_path_factory) -> Path:  # n
 
 
 @pytest.fixture(scope="module")
-def scored(groups, tmp_path_factory) -> Path:  # noqa: F811
+def scored(groups, tmp_path_factory) -> Path:
     """The groups with scores of two made-up teachers that like positives."""
     path = tmp_path_factory.mktemp("scored") / "groups.jsonl"
     rng = np.random.default_rng(3)
@@ -77,7 +78,8 @@ def test_every_loss_trains(tiny_collection, start, scored, tmp_path, name):
     teaching = [] if name.endswith("margin") or name in _ALONE else ["--teacher", *map(str, teachers)]
     output = tmp_path / "checkpoint"
     TRAIN.execute("train", arguments(tiny_collection, start, scored, output, "--loss", name, "--negatives", "3",
-                                     "--max-steps", "2", "--dev-split", "none", *teaching))  # fmt: skip
+                                     "--max-steps", "2", "--dev-split", "none", "--weight-decay", "0",
+                                     *teaching))  # fmt: skip
     before, after = weights(start), weights(output)
     assert any(not torch.equal(before[key], after[key]) for key in before)
     log = json.loads((output / "train_log.json").read_text())
@@ -97,10 +99,10 @@ def test_list_losses_tells_formula_needs_options_and_paper(capsys):
         block = re.search(rf"^{re.escape(name)}\n(    .*\n?)+", text, re.M)
         assert block, name
         assert "from: " in block[0] and "needs: " in block[0]
-    assert "needs: scores of two teachers or more" in text and "kl.teacher_temperature=1.0  (float)" in text
+    assert "needs: negatives, scores of two teachers or more" in text and "kl.teacher_temperature=1.0  (float)" in text
 
 
-def test_adapters_are_trained_merged_and_resumed(tiny_collection, start, groups, tmp_path):  # noqa: F811
+def test_adapters_are_trained_merged_and_resumed(tiny_collection, start, groups, tmp_path):
     args = ["--lora-rank", "2", "--max-steps", "6", "--eval-steps", "3", "--dev-split", "none"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     TRAIN.execute("train", arguments(tiny_collection, start, groups, whole, *args))
@@ -115,7 +117,7 @@ def test_adapters_are_trained_merged_and_resumed(tiny_collection, start, groups,
     assert all(torch.allclose(after[key], resumed[key], atol=1e-6) for key in after)
 
 
-def test_fresh_negatives_come_from_the_encoder_as_it_is_and_survive_a_kill(tiny_collection, start, groups, tmp_path):  # noqa: F811
+def test_fresh_negatives_come_from_the_encoder_as_it_is_and_survive_a_kill(tiny_collection, start, groups, tmp_path):
     args = ["--refresh-negatives", "3", "--max-steps", "8", "--eval-steps", "4", "--dev-split", "none",
             "--keep-checkpoints"]  # fmt: skip
     whole, cut = tmp_path / "whole", tmp_path / "cut"
@@ -134,7 +136,7 @@ def test_fresh_negatives_come_from_the_encoder_as_it_is_and_survive_a_kill(tiny_
     assert all(torch.allclose(left[key], right[key], atol=1e-6) for key in left)
 
 
-def test_two_processes_refresh_as_one(tiny_collection, start, groups, tmp_path):  # noqa: F811
+def test_two_processes_refresh_as_one(tiny_collection, start, groups, tmp_path):
     args = ["--refresh-negatives", "2", "--max-steps", "4", "--dev-split", "none", "--weight-decay", "0"]
     TRAIN.execute("train", arguments(tiny_collection, start, groups, tmp_path / "one", *args))
     command = arguments(tiny_collection, start, groups, tmp_path / "two", *args)
@@ -143,10 +145,10 @@ def test_two_processes_refresh_as_one(tiny_collection, start, groups, tmp_path):
     assert all(torch.allclose(left[key], right[key], atol=1e-5) for key in left)
 
 
-def test_queries_learn_towards_a_frozen_document_tower(tiny_collection, start, groups, tmp_path):  # noqa: F811
+def test_queries_learn_towards_a_frozen_document_tower(tiny_collection, start, groups, tmp_path):
     output, index = tmp_path / "queries", tmp_path / "index"
     TRAIN.execute("train", arguments(tiny_collection, start, groups, output, "--document-tower", str(start), "--loss",
-                                     "infonce", "--teacher", str(start), "--max-steps", "6"))  # fmt: skip
+                                     "infonce", "--max-steps", "6"))  # fmt: skip
     spec = EncoderSpec.from_dict(json.loads((output / "sdr_encoder.json").read_text()), output)
     assert spec.queries_only and Path(spec.document_encoder) == start.resolve()
     encode = ["input", "--corpus", str(tiny_collection / "corpus"), "output", "--embeddings", str(index), "--to-faiss"]
@@ -161,11 +163,22 @@ def test_queries_learn_towards_a_frozen_document_tower(tiny_collection, start, g
     ENCODE.execute(
         "encode", [*encode[:4], "--embeddings", str(wrong), "--to-faiss", "encoder", "--encoder", str(other)]
     )
-    with pytest.raises(UsageError, match="search an index made with that"):
+    with pytest.raises(UsageError, match=r"the document encoder of this one \(.*weights"):
         Searcher(wrong, str(output))
+    short = tmp_path / "short"
+    ENCODE.execute("encode", [*encode[:4], "--embeddings", str(short), "--to-faiss", "encoder", "--encoder", str(start),
+                              "--max-length", "8"])  # fmt: skip
+    with pytest.raises(UsageError, match="document_max_length 8"):
+        Searcher(short, str(output))
+    again = arguments(tiny_collection, output, groups, tmp_path / "again", "--max-steps", "1")
+    with pytest.raises(UsageError, match="encodes queries only; give --document-tower"):
+        TRAIN.execute("train", again)
+    with pytest.raises(UsageError, match=r"--document-tower .*: must be an encoder of documents"):
+        TRAIN.execute("train", [*again, "--document-tower", str(output)])
+    TRAIN.execute("train", [*again, "--document-tower", str(start)])
 
 
-def test_a_document_tower_must_fit(tiny_collection, start, groups, tmp_path):  # noqa: F811
+def test_a_document_tower_must_fit(tiny_collection, start, groups, tmp_path):
     other = tmp_path / "dot"
     shutil.copytree(start, other)
     spec = EncoderSpec.from_dict(json.loads((other / "sdr_encoder.json").read_text()), other)
@@ -176,7 +189,7 @@ def test_a_document_tower_must_fit(tiny_collection, start, groups, tmp_path):  #
         )
 
 
-def test_several_collections_with_weights(tiny_collection, start, groups, tmp_path, capsys):  # noqa: F811
+def test_several_collections_with_weights(tiny_collection, start, groups, tmp_path, capsys):
     second = tmp_path / "second:2"  # a path that exists is a path, whatever it looks like
     shutil.copytree(tiny_collection, second)
     output = tmp_path / "checkpoint"
@@ -199,13 +212,61 @@ def test_several_collections_with_weights(tiny_collection, start, groups, tmp_pa
         (["--clusters", "4"], "--clusters: needs --batching topics"),
         (["--batching", "topics", "--clusters", "400"], "--clusters 400: there are 36 training queries"),
         (["--loss", "kl"], "--loss kl: needs teacher scores"),
+        (["--loss", "kl", "--negatives", "0"], "--loss kl: needs negatives"),
+        (["--loss", "hinge-order", "--loss-option", "hinge-order.positives=false"], "--negatives at least 2"),
+        (["--negative-sampling", "balanced-margins", "--negatives", "0"], "draws one positive and its negatives"),
+        (["--lora-alpha", "8"], "--lora-alpha: needs --lora-rank"),
+        (["--document-tower", "x", "--max-length", "9"], "--max-length: documents are encoded as --document-tower"),
         (["--loss", "kl", "--teacher", "nobody"], "--teacher nobody"),
         (["--negative-sampling", "balanced-margins"], "needs teacher scores"),
     ],
 )
-def test_bad_options(tiny_collection, start, groups, tmp_path, more, message):  # noqa: F811
+def test_bad_options(tiny_collection, start, groups, tmp_path, more, message):
     with pytest.raises(UsageError, match=re.escape(message)):
         TRAIN.execute("train", [*arguments(tiny_collection, start, groups, tmp_path / "checkpoint"), *more])
+
+
+def test_a_loss_without_a_teacher_stops_before_negatives_are_mined(tiny_collection, start, tmp_path):
+    output = tmp_path / "checkpoint"
+    with pytest.raises(UsageError, match="--loss kl: needs a teacher; give --teacher CHECKPOINT"):
+        TRAIN.execute("train", arguments(tiny_collection, start, None, output, "--loss", "kl"))
+    assert not output.exists()
+
+
+def test_an_interrupted_training_with_another_teacher_under_the_same_name_is_refused(
+    tiny_collection,
+    start,
+    groups,
+    tmp_path,
+):
+    teacher, output = tmp_path / "teacher", tmp_path / "checkpoint"
+    shutil.copytree(start, teacher)
+    command = arguments(tiny_collection, start, groups, output, "--loss", "tct", "--teacher", str(teacher),
+                        "--max-steps", "4", "--eval-steps", "2", "--dev-split", "none")  # fmt: skip
+    kill_after(3, command)
+    state = {key: value + 0.01 for key, value in weights(teacher).items()}
+    save_file(state, teacher / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(DataError, match="another teachers"):
+        TRAIN.execute("train", command)
+
+
+def test_parameters_of_losses_learn_at_their_own_rate(tiny_collection, start, scored, tmp_path):
+    output = tmp_path / "checkpoint"
+    TRAIN.execute("train", arguments(tiny_collection, start, scored, output, "--loss", "ctkd", "--teacher", "strong",
+                                     "--max-steps", "10", "--eval-steps", "10", "--learning-rate", "1e-7",
+                                     "--loss-learning-rate", "0.1", "--logging-steps", "1", "--dev-split", "none",
+                                     "--keep-checkpoints"))  # fmt: skip
+    theta = load_file(output / ".train" / "checkpoint-10" / "loss.safetensors")
+    assert abs(float(next(iter(theta.values()))) - 1) > 0.1
+
+
+def test_fresh_negatives_for_queries_that_are_not_in_the_pairs_are_refused(tiny_collection, start, groups, tmp_path):
+    others = tmp_path / "others.jsonl"
+    others.write_text(groups.read_text().replace('"query_id": "', '"query_id": "other-'))
+    command = arguments(tiny_collection, start, others, tmp_path / "x", "--refresh-negatives", "1", "--max-steps", "2",
+                        "--dev-split", "none")  # fmt: skip
+    with pytest.raises(DataError, match="none of the training queries is among the collection's training pairs"):
+        TRAIN.execute("train", command)
 
 
 def test_topic_batches_with_balanced_margins_and_a_live_teacher(tiny_collection, start, scored, tmp_path):
@@ -216,7 +277,7 @@ def test_topic_batches_with_balanced_margins_and_a_live_teacher(tiny_collection,
     assert json.loads((output / "sdr_train.json").read_text())["steps"] == 3
 
 
-def test_matryoshka_with_adapters_and_an_index_of_first_dimensions(tiny_collection, start, groups, tmp_path):  # noqa: F811
+def test_matryoshka_with_adapters_and_an_index_of_first_dimensions(tiny_collection, start, groups, tmp_path):
     output, index = tmp_path / "checkpoint", tmp_path / "index"
     TRAIN.execute("train", arguments(tiny_collection, start, groups, output, "--matryoshka", "16", "8", "--lora-rank",
                                      "2", "--micro-batch-size", "4", "--max-steps", "2"))  # fmt: skip
@@ -234,7 +295,7 @@ def test_matryoshka_with_adapters_and_an_index_of_first_dimensions(tiny_collecti
         BiEncoder.load(output, dimension=64)
 
 
-def test_two_processes_with_a_live_teacher_train_as_one(tiny_collection, start, groups, tmp_path):  # noqa: F811
+def test_two_processes_with_a_live_teacher_train_as_one(tiny_collection, start, groups, tmp_path):
     args = ["--loss", "tct", "lelp", "--teacher", str(start), "--max-steps", "3", "--dev-split", "none",
             "--weight-decay", "0"]  # fmt: skip
     TRAIN.execute("train", arguments(tiny_collection, start, groups, tmp_path / "one", *args))

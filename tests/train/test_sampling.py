@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyserini_sdr.data.group import Candidate, Group
-from pyserini_sdr.losses.base import OWN_NEG, OWN_POS
+from pyserini_sdr.losses.base import IGNORE, OWN_NEG, OWN_POS
 from pyserini_sdr.train.batches import BatchSource, Source
 from pyserini_sdr.train.sampling import balanced_pair, cluster_queries, query_order
 
@@ -83,6 +83,40 @@ def test_separate_batches_are_of_one_collection_and_pass_over_it_evenly():
     for letter in "AB":
         counts = [n for query, n in seen.items() if query[0] == letter]
         assert max(counts) - min(counts) <= 1
+
+
+def test_sources_of_one_corpus_share_their_documents():
+    """The same collection twice, with real and with pseudo-queries: one column per document, known positives known."""
+    texts = {"p": "text p", "n": "text n"}
+    parts = [
+        Source([Group(qid, qid, [Candidate(id="p")], [Candidate(id="n")])], texts, {}) for qid in ("real", "pseudo")
+    ]
+    for seed in range(20):
+        batch = BatchSource(parts, batch_size=2, steps=1, seed=seed).batch(0)
+        if len(batch.queries) == 2:
+            break
+    assert sorted(batch.documents) == ["text n", "text p"]
+    assert set(batch.relation.flatten().tolist()) == {OWN_POS, OWN_NEG}
+
+
+def test_no_query_stands_twice_in_a_batch():
+    batches = BatchSource(sources(5, 7), batch_size=8, steps=40, seed=2)
+    for step in range(40):
+        queries = batches.batch(step).queries
+        assert len(set(queries)) == len(queries) >= 5
+
+
+def test_a_positive_that_is_a_text_and_was_not_drawn_is_ignored():
+    groups = [
+        Group("a", "query a", [Candidate(text="one"), Candidate(text="two")], [Candidate(text="x")]),
+        Group("b", "query b", [Candidate(text="two")], [Candidate(text="y")]),
+    ]
+    for seed in range(20):
+        batch = BatchSource([Source(groups, {}, {})], batch_size=2, steps=1, seed=seed).batch(0)
+        if "one" in batch.documents:  # a drew it, and b brings the other
+            assert batch.relation[batch.queries.index("query a"), batch.documents.index("two")] == IGNORE
+            return
+    raise AssertionError("no seed drew the first text")
 
 
 @pytest.mark.parametrize("mixing", ["mixed", "separate"])

@@ -7,12 +7,15 @@ import pytest
 import torch
 
 from pyserini_sdr import losses
-from pyserini_sdr.core.errors import DataError, UsageError
+from pyserini_sdr.core.errors import DataError, SdrError, UsageError
 from pyserini_sdr.data.group import Candidate, Group
+from pyserini_sdr.losses.base import OWN_NEG, OWN_POS
+from pyserini_sdr.model.cross_encoder import CrossEncoder
 from pyserini_sdr.model.encoder import BiEncoder
 from pyserini_sdr.train.batches import Source
 from pyserini_sdr.train.teachers import Teachers, choose_teachers
 
+from ..teach.make import make_cross_encoder
 from .test_step import text_batch
 
 
@@ -36,12 +39,19 @@ def choose(given, data, *names: str, encoder=None, **more) -> Teachers:
         return encoder
 
     chosen = losses.parse_losses(names)
-    return choose_teachers(given, data, chosen, load, **{"balanced": False, "fresh_negatives": False, **more})
+    return choose_teachers(
+        given, data, chosen, load, **{"balanced": False, "fresh_negatives": False, "files": ["g.jsonl"], **more}
+    )
 
 
 @pytest.fixture
 def encoder(tiny_encoder) -> BiEncoder:
     return BiEncoder.load(tiny_encoder, raw_backbone=True, precision="fp32")
+
+
+@pytest.fixture
+def cross_encoder(tiny_encoder, tmp_path) -> CrossEncoder:
+    return CrossEncoder.load(make_cross_encoder(tmp_path / "cross", tiny_encoder), precision="fp32")
 
 
 def test_stored_scores_are_taken_where_there_is_no_choice():
@@ -63,6 +73,7 @@ def test_stored_scores_are_taken_where_there_is_no_choice():
         (["t"], sources("t"), ["tas-b"], "needs a live last teacher"),
         (["t"], sources("t"), ["embed-distill"], "needs teacher embeddings; give a bi-encoder's checkpoint"),
         (["t"], sources("t"), ["lead"], "needs states of all layers"),
+        (["t"], sources("t"), ["infonce"], "none of the losses asks a teacher"),
     ],
 )
 def test_unmet_needs(given, data, names, message):
@@ -99,6 +110,35 @@ def test_a_live_bi_encoder_scores_the_whole_batch_and_shows_its_vectors_and_laye
     last = torch.nn.functional.normalize(layers[:, -1], dim=1)
     assert np.allclose(last, documents, atol=1e-5)
     assert not any(value.requires_grad for value in (scores, *features.values()))
+
+
+def test_layers_and_scores_come_from_one_pass(encoder, monkeypatch):
+    teachers = choose(["model"], sources(), "tct", "lead", encoder=encoder)
+    batch = text_batch()
+    expected = encoder.encode_queries(batch.queries) @ encoder.encode_documents(batch.documents).T
+    monkeypatch.setattr(encoder, "encode_documents", None)
+    scores, _ = teachers.observe(batch, torch.device("cpu"))
+    assert np.allclose(scores[0], expected, atol=1e-5)
+
+
+def test_only_the_last_cross_encoder_is_asked_about_the_whole_batch(cross_encoder):
+    """tas-b: the first teacher scores pairs, however many documents the batch has."""
+    teachers = choose(["one", "two"], sources(), "tas-b", encoder=cross_encoder)
+    batch = text_batch()
+    scores, _ = teachers.observe(batch, torch.device("cpu"))
+    own = (batch.relation == OWN_POS) | (batch.relation == OWN_NEG)
+    assert torch.equal(~torch.isnan(scores[0]), own) and not torch.isnan(scores[1]).any()
+    row, column = 1, int(own[1].nonzero()[0])
+    alone = cross_encoder.score([(batch.queries[row], batch.documents[column])])[0]
+    assert float(scores[0, row, column]) == pytest.approx(float(alone), abs=1e-5)
+    assert float(scores[1, row, column]) == pytest.approx(float(alone), abs=1e-5)
+
+
+def test_a_teacher_that_breaks_down_is_no_silent_gap(cross_encoder, monkeypatch):
+    teachers = choose(["one"], sources(), "kl", encoder=cross_encoder)
+    monkeypatch.setattr(cross_encoder, "score", lambda pairs: np.full(len(pairs), np.nan, dtype=np.float32))
+    with pytest.raises(SdrError, match="gives scores that are no numbers"):
+        teachers.observe(text_batch(), torch.device("cpu"))
 
 
 def test_stored_and_live_teachers_keep_the_order_given(encoder):
