@@ -52,7 +52,7 @@ done
 [ -e "$CORPUS" ] || fail "$CORPUS: no such corpus"
 [ "${TOPICS:+given}" = "${QRELS:+given}" ] || fail "--topics and --qrels go together"
 for FILE in ${TOPICS:+"$TOPICS" "$QRELS"}; do [ -f "$FILE" ] || fail "$FILE: no such file"; done
-case "$STEPS" in ''|*[!0-9]*|0) fail "--steps $STEPS: expected a number of at least 1" ;; esac
+STEPS="$(at_least_one --steps "$STEPS")"
 [ -e "$CALLER/$ENCODER" ] && ENCODER="$(absolute "$ENCODER")"
 [ -n "$GENERATOR" ] && [ -e "$CALLER/$GENERATOR" ] && GENERATOR="$(absolute "$GENERATOR")"
 
@@ -62,8 +62,12 @@ START=$SECONDS
 if [ -n "$TOPICS" ]; then python run_scripts/adapt_report.py check --corpus "$CORPUS" --topics "$TOPICS" --qrels "$QRELS"; fi
 mkdir -p "$OUTPUT/runs"
 [ -e "$OUTPUT/pseudo/collection.json" ] || rm -f "$OUTPUT/options"  # of a run that made nothing
+FILES=(${TOPICS:+"$TOPICS" "$QRELS"})
+[ ! -d "$ENCODER" ] || FILES+=("$ENCODER")
+INPUTS="$(python run_scripts/adapt_report.py inputs --corpus "$CORPUS" ${FILES[@]+--files "${FILES[@]}"})"
 one_set_of_options "$OUTPUT" \
-  "$CORPUS|$METHOD|$GENERATOR|$PER_DOCUMENT|$MAX_DOCUMENTS|$TOPICS|$QRELS|$ENCODER|$LOSS|$STEPS|$RATE|$LENGTH|$SEED"
+  "$CORPUS|$METHOD|$GENERATOR|$PER_DOCUMENT|$MAX_DOCUMENTS|$TOPICS|$QRELS|$ENCODER|$LOSS|$STEPS|$RATE|$LENGTH|$SEED
+$INPUTS"
 PSEUDO="$OUTPUT/pseudo" RUNS="$OUTPUT/runs" LENGTHS=()
 [ -z "$LENGTH" ] || LENGTHS=(--max-length "$LENGTH")
 if [ $BM25 = 1 ] && ! python -c 'from pyserini_sdr.anserini.java import find_java; find_java()' 2>/dev/null; then
@@ -94,7 +98,8 @@ bm25() {
 stage "$PSEUDO/collection.json" "pseudo-queries" \
   python -m pyserini_sdr.collection pseudo-queries "$CORPUS" --output "$PSEUDO" --method "$METHOD" \
     ${GENERATOR:+--generator "$GENERATOR"} --per-document "$PER_DOCUMENT" --max-documents "$MAX_DOCUMENTS" --seed "$SEED"
-encode "encode the pseudo-query corpus, untrained" "$PSEUDO" "$OUTPUT/untrained.pseudo.index" "$ENCODER" "${LENGTHS[@]}"
+encode "encode the pseudo-query corpus, untrained" "$PSEUDO" "$OUTPUT/untrained.pseudo.index" "$ENCODER" \
+  ${LENGTHS[@]+"${LENGTHS[@]}"}
 search "$OUTPUT/untrained.pseudo.index" "$PSEUDO/topics.dev.tsv" "$RUNS/untrained.dev.trec"
 search "$OUTPUT/untrained.pseudo.index" "$PSEUDO/topics.test.tsv" "$RUNS/untrained.pseudo.trec"
 stage "$OUTPUT/groups.jsonl" "negatives, by the untrained encoder" \
@@ -102,14 +107,15 @@ stage "$OUTPUT/groups.jsonl" "negatives, by the untrained encoder" \
     --max-queries $((STEPS * 32)) --seed "$SEED" --output "$OUTPUT/groups.jsonl"
 stage "$OUTPUT/checkpoint/sdr_train.json" "train with $LOSS" \
   python -m pyserini_sdr.train --collection "$PSEUDO" --encoder "$ENCODER" --groups "$OUTPUT/groups.jsonl" \
-    --dev-run "$RUNS/untrained.dev.trec" --loss "$LOSS" "${LENGTHS[@]}" --dropout 0 --max-steps "$STEPS" \
-    --eval-steps $(((STEPS + 4) / 5)) --learning-rate "$RATE" --seed "$SEED" --output "$OUTPUT/checkpoint"
+    --dev-run "$RUNS/untrained.dev.trec" --loss "$LOSS" ${LENGTHS[@]+"${LENGTHS[@]}"} --dropout 0 \
+    --max-steps "$STEPS" --eval-steps $(((STEPS + 4) / 5)) --learning-rate "$RATE" --seed "$SEED" --output "$OUTPUT/checkpoint"
 encode "encode the pseudo-query corpus, adapted" "$PSEUDO" "$OUTPUT/adapted.pseudo.index" "$OUTPUT/checkpoint"
 search "$OUTPUT/adapted.pseudo.index" "$PSEUDO/topics.test.tsv" "$RUNS/adapted.pseudo.trec"
 encode "encode the corpus" "$CORPUS" "$OUTPUT/index" "$OUTPUT/checkpoint"
 if [ $BM25 = 1 ]; then bm25 "$PSEUDO" "$OUTPUT/bm25.pseudo" "$PSEUDO/topics.test.tsv" "$RUNS/bm25.pseudo.trec"; fi
 if [ -n "$TOPICS" ]; then
-  encode "encode the corpus, untrained" "$CORPUS" "$OUTPUT/untrained.index" "$ENCODER" "${LENGTHS[@]}"
+  encode "encode the corpus, untrained" "$CORPUS" "$OUTPUT/untrained.index" "$ENCODER" \
+    ${LENGTHS[@]+"${LENGTHS[@]}"}
   search "$OUTPUT/untrained.index" "$TOPICS" "$RUNS/untrained.topics.trec"
   search "$OUTPUT/index" "$TOPICS" "$RUNS/adapted.topics.trec"
   if [ $BM25 = 1 ]; then bm25 "$CORPUS" "$OUTPUT/bm25" "$TOPICS" "$RUNS/bm25.topics.trec"; fi
@@ -121,6 +127,6 @@ cat <<END
 
 report: $OUTPUT/report.html, report.md   checkpoint: $OUTPUT/checkpoint   index of the corpus: $OUTPUT/index
 search it:
-  python -m pyserini_sdr.search dense --index $OUTPUT/index --topics TOPICS.tsv --output RUN.trec
+  python -m pyserini_sdr.search dense --index $(printf %q "$OUTPUT/index") --topics TOPICS.tsv --output RUN.trec
 $((SECONDS - START)) s since installation, $((SECONDS - TOTAL)) s in all; peak memory of a command $(peak_memory "$OUTPUT")
 END

@@ -21,6 +21,12 @@ class CheckOptions:
 
 
 @dataclass
+class InputsOptions:
+    corpus: Path = option(help="corpus")
+    files: list[Path] | None = option(None, help="other files, and directories of them")
+
+
+@dataclass
 class ReportOptions:
     output: Path = option(help="output directory of adapt.sh", metavar="DIR")
     topics: Path | None = option(None, help="real topics")
@@ -45,6 +51,18 @@ def check(options: CheckOptions) -> None:
         raise DataError(options.qrels, f"none of its {len(judged):,} relevant documents is in {options.corpus}")
     if absent:
         warn(f"{options.qrels}: {len(absent):,} of {len(judged):,} relevant documents are not in the corpus")
+
+
+def inputs(options: InputsOptions) -> None:
+    """Prints path, size and time of every input file: what is made of them is stale when this changes."""
+    from pyserini_sdr.data.corpus import corpus_files
+
+    files = corpus_files(options.corpus)
+    for given in options.files or ():
+        files += sorted(path for path in given.rglob("*") if path.is_file()) if given.is_dir() else [given]
+    for path in files:
+        found = path.stat()
+        print(path, found.st_size, found.st_mtime_ns, sep="|")
 
 
 @dataclass
@@ -132,6 +150,7 @@ COMMAND = CommandGroup(
     "Parts of adapt.sh.",
     {
         "check": Command("Checks that topics, judgements and corpus fit together.", CheckOptions, "__main__:check"),
+        "inputs": Command("Prints the state of the input files.", InputsOptions, "__main__:inputs"),
         "report": Command("Writes report.md and report.html.", ReportOptions, "__main__:report"),
     },
 )

@@ -36,7 +36,9 @@ if [ -n "$OUTPUT" ]; then OUTPUT="$(absolute "$OUTPUT")"
 elif [ $QUICK = 1 ]; then OUTPUT=quickstart-quick
 else OUTPUT=quickstart; fi
 [ -e "$CALLER/$ENCODER" ] && ENCODER="$(absolute "$ENCODER")"
-[ -n "$STEPS" ] || STEPS=$([ $QUICK = 1 ] && echo 24 || echo 100)
+if [ -n "$STEPS" ]; then STEPS="$(at_least_one --steps "$STEPS")"
+elif [ $QUICK = 1 ]; then STEPS=24
+else STEPS=100; fi
 EVALUATIONS=5 POOL=(--dev-queries 500 --dev-pool 2000)
 [ $QUICK = 0 ] || EVALUATIONS=3 POOL=(--dev-queries 200 --dev-pool 1000)
 
@@ -94,8 +96,11 @@ stage "$RUNS/hybrid.trec" "hybrid of BM25 and distributed-margin" \
 # `search dense` leaves the stock command that gives the same run in the run's manifest; here it runs.
 STOCK="$(python -c 'import json, sys; print(json.load(open(sys.argv[1]))["stock_command"])' \
   "$RUNS/distributed-margin.trec.json")"
-eval "stage '$RUNS/distributed-margin.trec.stock' 'the same with stock Pyserini' \
-  python -m pyserini_sdr.anserini ${STOCK#python -m }"
+WORDS=()
+while IFS= read -r -d '' WORD; do WORDS+=("$WORD"); done \
+  < <(python -c 'import shlex, sys; [print(word, end="\0") for word in shlex.split(sys.argv[1])]' "$STOCK")
+stage "$RUNS/distributed-margin.trec.stock" "the same with stock Pyserini" \
+  python -m pyserini_sdr.anserini "${WORDS[@]:2}"  # without its `python -m`
 
 printf '\n== evaluation on %s\n' "$TEST"
 EVALUATED=(bm25 untrained $LOSSES hybrid stock) FILES=() CHECKPOINTS=()

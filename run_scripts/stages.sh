@@ -14,11 +14,21 @@ environment() {
   export PATH
 }
 
+# at_least_one FLAG VALUE: prints a number of at least 1 without leading zeros, which would make bash read it as octal
+at_least_one() {
+  case "$2" in
+    ''|*[!0-9]*) ;;
+    *) if [ $((10#$2)) -ge 1 ]; then echo $((10#$2)); return; fi ;;
+  esac
+  echo "error: $1 $2: expected a number of at least 1" >&2
+  exit 2
+}
+
 # one_set_of_options OUTPUT OPTIONS: stages that are done are skipped by the name of what they made, so an output belongs
 # to one set of options
 one_set_of_options() {
   if [ -e "$1/options" ] && [ "$(cat "$1/options")" != "$2" ]; then
-    echo "error: $1 was made with other options; give another --output or remove it" >&2
+    echo "error: $1 was made with other options or inputs; give another --output or remove it" >&2
     exit 2
   fi
   printf '%s\n' "$2" > "$1/options"

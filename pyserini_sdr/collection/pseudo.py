@@ -131,4 +131,6 @@ _PLANNED = (
 
 
 def _generator_facts(options: PseudoOptions, method: Any) -> dict[str, str | None]:
-    return {"generator": options.generator} if isinstance(method, Generated) else {}
+    if not isinstance(method, Generated):
+        return {}
+    return {"generator": options.generator, "generator_weights": method.weights}

@@ -27,12 +27,15 @@ class Generated:
 
     Args:
         rules: `keep` has no meaning here.
-        generator: makes the generator; called only if a part is missing.
+        generator: makes the generator.
         folder: where the parts are, until `remove`.
-        plan: what the parts depend on.
+        plan: what the parts depend on, besides the generator's weights.
         output: the collection that is being made, for messages.
         total: documents to come, for the bar.
         part: documents per part.
+
+    Attributes:
+        weights: fingerprint of the generator's weights; empty before `prepare`.
     """
 
     default_keep: ClassVar[float] = 1.0
@@ -51,16 +54,21 @@ class Generated:
     ) -> None:
         self.rules, self.folder, self.part = rules, folder, part
         self._make, self._plan, self._output, self._total = generator, plan, output, total
+        self.weights = ""
 
     def prepare(self, documents: Callable[[], Iterable[Document]]) -> None:
         """Generates the parts that are missing."""
-        hold_to_plan(self.folder / "plan.json", self._plan, output=self._output, what="unfinished pseudo-queries")
-        generator = None
+        generator = self._make()
+        self.weights = generator.fingerprint
+        path = self.folder / "plan.json"
+        if not any(self.folder.glob("[0-9]*.jsonl")):  # an attempt that failed at once binds nobody to its settings
+            path.unlink(missing_ok=True)
+        plan = {**self._plan, "weights": self.weights}
+        hold_to_plan(path, plan, output=self._output, what="unfinished pseudo-queries")
         with bar(total=self._total, unit="doc", desc="generate queries") as progress:
             for number, chunk in enumerate(_parts(documents(), self.part)):
                 path = self._path(number)
                 if not path.exists():
-                    generator = generator or self._make()
                     long = [document for document in chunk if self.rules.leaves(document.contents)]
                     seed = hash64(self.rules.seed, "generate", str(number)) >> 1
                     texts = [document.contents for document in long]

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A document of a group, by id, by text or by both (the text then stands for the corpus's).
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -108,7 +109,7 @@ def _ours(record: dict[str, Any]) -> Group:
 def _candidate(item: Any, key: str) -> Candidate:
     if not isinstance(item, dict) or not item or set(item) - {"id", "text"}:
         raise Problem(f'{key!r}: expected {{"id": ...}} or {{"text": ...}}, found {shorten(item, 60)}')
-    id = checked_id(item["id"], f"{key}: document id") if "id" in item else None
+    id = _id(item["id"], f"{key}: document id") if "id" in item else None
     text = _string(item, "text") if "text" in item else None
     if text is not None and not text.strip():
         raise Problem(f"{key!r}: a document has an empty text", "remove it")
@@ -123,7 +124,7 @@ def _scores(value: Any) -> dict[str, dict[str, float]]:
         for docid, score in table.items():
             if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
                 raise Problem(f"'scores' of {teacher!r}: {docid!r} has {shorten(score, 40)}, expected a finite number")
-        scores[teacher] = {docid: float(score) for docid, score in table.items()}
+        scores[teacher] = {sys.intern(docid): float(score) for docid, score in table.items()}
     return scores
 
 
@@ -144,7 +145,12 @@ def _passage(item: Any, key: str) -> Candidate:
     contents = f"{title} {text}" if title and text.strip() else title or text
     if not contents.strip():
         raise Problem(f"{key!r}: a passage has an empty text", "remove it")
-    return Candidate(checked_id(item["docid"], f"{key}: docid") if item.get("docid") is not None else None, contents)
+    return Candidate(_id(item["docid"], f"{key}: docid") if item.get("docid") is not None else None, contents)
+
+
+def _id(value: Any, what: str) -> str:
+    """A document id, the same object wherever it occurs: documents recur from group to group."""
+    return sys.intern(checked_id(value, what))
 
 
 def _list(record: dict[str, Any], key: str) -> list[Any]:

@@ -15,6 +15,7 @@ from .pseudo_text import WORD, Span, count_words, fraction, hash64, pieces, with
 from .records import Document
 
 _EDGE = " \t\n.:;,"
+_MARKS = f"{_EDGE}!?"
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,7 @@ class KeyPhrases(_PerDocument):
         shares = [ranked[number :: self.rules.per_document] for number in range(self.rules.per_document)]
         queries = [" ".join(_in_text_order(share, document.contents)) for share in shares]
         changed = replace(
-            document, contents=rest, title=_without_words(document.title, removed) if document.title else None
+            document, contents=rest, title=(_without_words(document.title, removed) or None) if document.title else None
         )
         return Cut([query for query in queries if self.rules.accepts(query)], changed, changed)
 
@@ -242,8 +243,10 @@ def _in_text_order(phrases: list[str], text: str) -> list[str]:
 
 
 def _without_words(text: str, words: set[str]) -> str:
+    """`text` without these words, and without the marks that stood behind them at its beginning."""
     spans = [found.span() for found in WORD.finditer(text) if found.group().lower() in words]
-    return re.sub(r"\s+([.,;:!?])", r"\1", without(text, spans))
+    rest = re.sub(r"\s+([.,;:!?])", r"\1", without(text, spans))
+    return rest.lstrip(_MARKS) if spans and not text[: spans[0][0]].strip(_MARKS) else rest
 
 
 def _joined(title: str, body: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import DataError
+from ..core.errors import DataError, UsageError
 from ..core.manifest import write_manifest
 from ..core.options import as_dict
 from ..core.progress import bar, note, warn
@@ -22,6 +22,8 @@ from ..data.store import DocumentStore
 from ..encode.engine import MANIFEST, encode_corpus, load_encoder
 from ..encode.options import EncodeOptions, EncoderOptions, InputOptions, OutputOptions
 from ..model.encoder import BiEncoder
+from ..model.names import resolve_encoder
+from ..model.spec import is_raw_backbone
 from ..search.searcher import Searcher
 from .filters import Filters
 from .options import MineOptions
@@ -105,6 +107,8 @@ def ensure_index(corpus: Path, index: Path, encoder: EncoderOptions) -> None:
 def _open_searcher(options: MineOptions, collection: Collection) -> Searcher:
     assert options.index is not None
     if options.encoder:
+        if not (options.index / MANIFEST).exists():
+            _refuse_raw(options.encoder)
         encoder = EncoderOptions(encoder=options.encoder, device=options.device, max_length=options.max_length)
         ensure_index(collection.corpus, options.index, encoder)
     overrides = {
@@ -117,6 +121,16 @@ def _open_searcher(options: MineOptions, collection: Collection) -> Searcher:
     if isinstance(searcher.encoder, BiEncoder):
         searcher.encoder.query_dtype = searcher.encoder.document_dtype
     return searcher
+
+
+def _refuse_raw(name: str) -> None:
+    """Raises a `UsageError` if an encoder does not tell how it pools: there is no flag for that here."""
+    directory = resolve_encoder(name).directory
+    if is_raw_backbone(directory):
+        raise UsageError(
+            f"--encoder {name}: {directory} tells no pooling and similarity; encode the corpus into --index with "
+            "python -m pyserini_sdr.encode, which has --pooling and --l2-norm, and leave --encoder out"
+        )
 
 
 def _write(options: MineOptions, pools: Iterable[Pool], total: int | None, filters: Filters) -> None:
@@ -165,10 +179,18 @@ def _tell(options: MineOptions, filters: Filters, count: int, queries: int, shor
     if dropped:
         note("dropped: " + ", ".join(f"{number:,} by {name.replace('_', ' ')}" for name, number in dropped.items()))
     for kind, number in filters.unscored.items():
-        what = "dropped" if options.unscored_positive == "drop" else "not filtered by it"
-        note(f"queries without a {kind} score of a positive: {number:,} ({what})")
+        note(f"queries without a {kind} score of a positive: {number:,} ({_instead(options, kind)})")
     if filters.unjudged:
         warn(f"documents without a score of {options.teacher_scores!r}, which were kept: {filters.unjudged:,}")
     if short:
         first = ", ".join([*(f"{qid} {number}" for qid, number in list(short.items())[:3]), *["…"][: len(short) > 3]])
         note(f"queries with fewer than {options.negatives} negatives: {len(short):,} ({first})")
+
+
+def _instead(options: MineOptions, kind: str) -> str:
+    """What becomes of queries whose positives have no score of a kind."""
+    if options.unscored_positive == "drop":
+        return "dropped"
+    filtered = ["not filtered by it"] if kind == "teacher" or options.by_margin else []
+    drawn = ["the best candidate stands for it"] if kind == "source" and options.sampling == "simans" else []
+    return "; ".join(filtered + drawn)

@@ -74,7 +74,7 @@ class Filters:
         options = self._options
         if (limit := options.max_score) is not None:
             self._drop(pool, "max_score", above([(scores, limit) for scores in pool.sources]))
-        if not options.needs_positive:
+        if not options.by_positive:
             return
         best = [(scores, pool.best_positive(scores)) for scores in pool.sources]
         references = [(scores, positive) for scores, positive in best if positive is not None]

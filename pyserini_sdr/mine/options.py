@@ -20,6 +20,10 @@ def _finite(value: Any) -> str | None:
     return None if math.isfinite(value) else "must be a finite number"
 
 
+def _finite_from_zero(value: Any) -> str | None:
+    return at_least(0)(value) or _finite(value)
+
+
 @dataclass
 class MineOptions:
     """From a collection and a source of rankings to training groups."""
@@ -51,7 +55,7 @@ class MineOptions:
     simans_a: float = option(
         0.5,
         help="a of simans: sharpness; 0.5 suits inner products, cosines need hundreds",
-        check=at_least(0),
+        check=_finite_from_zero,
         group=_DRAW,
     )
     simans_b: float = option(
@@ -74,7 +78,11 @@ class MineOptions:
         group=_FILTER,
     )
     relative_margin: float | None = option(
-        None, help="drop documents with a score above s+ - |s+| * M", metavar="M", check=at_least(0), group=_FILTER
+        None,
+        help="drop documents with a score above s+ - |s+| * M",
+        metavar="M",
+        check=_finite_from_zero,
+        group=_FILTER,
     )
     unscored_positive: Literal["keep", "drop"] = option(
         "keep", help="queries whose s+ no source knows: kept without the filters by margin, or dropped", group=_FILTER
@@ -128,17 +136,31 @@ class MineOptions:
                 "python -m pyserini_sdr.run fuse"
             )
         self._check_groups()
+        self._check_encoder_flags()
 
     def _check_groups(self) -> None:
         if not self.groups:
             for flag, value in (("--teacher-scores", self.teacher_scores), ("--group-scores", self.group_scores)):
                 if value is not None:
                     raise UsageError(f"{flag} {value}: needs --groups, which hold scores")
+        elif self.keep_scores:
+            raise UsageError("--keep-scores: not with --groups, whose scores stay with their documents anyway")
         if self.teacher_margin is not None and self.teacher_scores is None:
             raise UsageError(f"--teacher-margin {self.teacher_margin}: needs --teacher-scores")
         flag = self._by_score()
         if self.groups and flag and self.stored_scores is None:
             raise UsageError(f"{flag}: goes by scores; name those in --groups with --group-scores or --teacher-scores")
+
+    def _check_encoder_flags(self) -> None:
+        given = {
+            "--device": None if self.device == "auto" else self.device,
+            "--query-prefix": self.query_prefix,
+            "--query-max-length": self.query_max_length,
+            "--max-length": self.max_length,
+        }
+        flag = next((flag for flag, value in given.items() if value is not None), None)
+        if flag and not self.index:
+            raise UsageError(f"{flag}: concerns the encoder of --index, which is not given")
 
     def _by_score(self) -> str | None:
         """The first flag that goes by a source's scores."""
@@ -157,6 +179,16 @@ class MineOptions:
         return self.group_scores or self.teacher_scores
 
     @property
+    def by_margin(self) -> bool:
+        """Whether a filter goes by the scores that sources give the positives."""
+        return self.margin is not None or self.relative_margin is not None
+
+    @property
+    def by_positive(self) -> bool:
+        """Whether a filter or the draw goes by the scores that sources give the positives."""
+        return self.by_margin or self.sampling == "simans"
+
+    @property
     def needs_positive(self) -> bool:
-        """Whether the scores that sources give the positives matter."""
-        return self.margin is not None or self.relative_margin is not None or self.sampling == "simans"
+        """Whether the scores that sources give the positives are looked up below the window."""
+        return self.by_positive or self.keep_scores

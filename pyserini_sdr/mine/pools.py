@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,9 @@ from .sources import Positives, Source
 
 Scores = dict[str, float]
 """`Candidate.key` → score."""
+
+LOOKED_AT = 1000
+"""Groups among which named scores must occur, so that a misspelt name does not cost a pass over all of them."""
 
 
 @dataclass
@@ -93,16 +96,13 @@ def from_groups(options: MineOptions) -> Iterator[Pool]:
     Documents are ranked by the scores that the options name, those without one last; else as they stand in the file.
 
     Raises:
-        DataError: no group has the scores that the options name.
+        DataError: no group, or none of the first `LOOKED_AT`, has the scores that the options name.
     """
     path = options.groups
     assert path is not None
+    _check_scores(options, path)
     chosen = None if options.max_queries is None else choose_groups(path, options.max_queries, options.seed)
-    named = {name for name in (options.stored_scores, options.teacher_scores) if name is not None}
-    lacking, known = set(named), dict[str, None]()
     for group in read_groups(path):
-        lacking -= group.scores.keys()
-        known.update(dict.fromkeys(group.scores))
         if chosen is not None and group.query_id not in chosen:
             continue
         candidates, sources = group.negatives, list[Scores]()
@@ -112,9 +112,23 @@ def from_groups(options: MineOptions) -> Iterator[Pool]:
             sources = [scores]
         window = candidates[options.first_rank - 1 : options.depth]
         yield Pool(group.query_id, group.query, group.positives, window, sources, group.scores)
+
+
+def _check_scores(options: MineOptions, path: Path) -> None:
+    """Looks for the scores that the options name, before the work that goes by them."""
+    lacking = {name for name in (options.stored_scores, options.teacher_scores) if name is not None}
+    known: dict[str, None] = {}
+    number = 0
+    for group in islice(read_groups(path), LOOKED_AT if lacking else 0):
+        number += 1
+        lacking -= group.scores.keys()
+        known.update(dict.fromkeys(group.scores))
+        if not lacking:
+            return
     if lacking:
+        where = f" in its first {LOOKED_AT:,} groups" if number == LOOKED_AT else ""
         raise DataError(
             path,
-            f"holds no scores of {min(lacking)!r} (it has: {', '.join(known) or 'none'})",
+            f"holds no scores of {min(lacking)!r}{where} (it has: {', '.join(known) or 'none'})",
             remedy="score the groups with python -m pyserini_sdr.teach",
         )

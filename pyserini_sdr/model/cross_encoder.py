@@ -25,6 +25,9 @@ AUTO_CLASS = "AutoModelForSequenceClassification"
 LONGEST = 512
 """Tokens of a pair by default at most, also where the model has positions for more."""
 
+_SLICE = 1 << 14
+"""Pairs tokenised at a time: their token ids are Python lists, some 10 kB a pair."""
+
 TokenizedPair = tuple[list[int], list[int] | None]
 """Token ids of a pair, and its token types where the tokenizer makes them."""
 
@@ -133,22 +136,29 @@ class CrossEncoder:
     def score(self, pairs: Sequence[tuple[str, str]], on_batch: Callable[[int], None] | None = None) -> np.ndarray:
         """Scores of (query, document) pairs, (n,) float32; their order changes nothing but the last bits.
 
+        Pairs are tokenised and batched in slices, so that memory does not grow with their number.
+
         Args:
             pairs: texts.
             on_batch: called with the number of pairs of every batch that is done.
         """
         scores = np.empty(len(pairs), dtype=np.float32)
-        if not pairs:
-            return scores
-        tokens = self.tokenize(pairs)
-        model = self._model()
+        for start in range(0, len(pairs), _SLICE):
+            part = scores[start : start + _SLICE]
+            self._score_slice(pairs[start : start + _SLICE], part, on_batch)
+        return scores
+
+    def _score_slice(
+        self, pairs: Sequence[tuple[str, str]], scores: np.ndarray, on_batch: Callable[[int], None] | None
+    ) -> None:
+        """Fills `scores` (n,), a view."""
+        tokens, model = self.tokenize(pairs), self._model()
         with torch.inference_mode():
             for rows in by_token_budget([len(ids) for ids, _ in tokens], self.token_budget, self.max_batch):
                 inputs = self.inputs([tokens[row] for row in rows])
                 scores[rows] = logits(model, inputs).cpu().numpy()
                 if on_batch is not None:
                     on_batch(len(rows))
-        return scores
 
     def tokenize(self, pairs: Sequence[tuple[str, str]]) -> list[TokenizedPair]:
         """Token ids and types of pairs, truncated, with special tokens, unpadded."""

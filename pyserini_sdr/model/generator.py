@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import torch
 
-from ..core.errors import DataError
+from ..core.errors import DataError, UsageError
 from ..core.runtime import keep_memory
 from .batching import by_token_budget, pad
 from .encoder import document_dtype, quiet_transformers, resolve_device, weights_fingerprint
 from .names import resolve_encoder
+from .spec import position_limit
 
 
 class QueryGenerator:
@@ -21,9 +22,16 @@ class QueryGenerator:
         device: `cpu`, `cuda`, `cuda:N` or `auto`.
         prefix: text put before every document.
         max_length: tokens of a document that are read.
-        max_query_length: tokens of a query at most.
+        max_query_length: tokens of a query at most; no more than the model has positions for.
         top_k: words sampled from at each step.
         batch_tokens: padded tokens per batch, times the queries per document.
+
+    Attributes:
+        fingerprint: identity of the weights.
+
+    Raises:
+        UsageError: a device that is not there, more tokens of a document than the model has positions for.
+        DataError: a checkpoint that cannot be loaded.
     """
 
     def __init__(
@@ -42,9 +50,14 @@ class QueryGenerator:
         keep_memory()
         self.resolved = resolve_encoder(name)
         self.device = resolve_device(device)
+        directory = self.resolved.directory
+        positions = position_limit(directory)
+        if positions is not None:
+            if max_length > positions:
+                raise UsageError(f"--max-length {max_length}: {name} has positions for {positions} tokens")
+            max_query_length = min(max_query_length, positions - 1)  # the decoder begins with a token of its own
         self.prefix, self.max_length, self.max_query_length = prefix, max_length, max_query_length
         self.top_k, self.batch_tokens = top_k, batch_tokens
-        directory = self.resolved.directory
         with quiet_transformers():
             try:
                 self.tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)

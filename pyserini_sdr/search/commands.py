@@ -12,6 +12,7 @@ import torch
 from ..anserini.bm25 import BM25Searcher
 from ..anserini.stock import StockCommand, faiss_search_command, lucene_search_command, path_warnings
 from ..anserini.topics import load_topics
+from ..core.errors import UsageError
 from ..core.files import require_file
 from ..core.manifest import write_manifest
 from ..core.options import as_dict
@@ -21,6 +22,8 @@ from ..data.store import DocumentStore
 from ..encode.loading import stock_search_flags
 from ..model.cross_encoder import CrossEncoder
 from ..model.encoder import BiEncoder
+from ..model.names import resolve_encoder
+from ..model.spec import is_raw_backbone
 from ..trec.fuse import fuse
 from ..trec.run import Ranking, RunWriter, rank
 from .options import BM25Options, DenseOptions, HybridOptions, QueryEncoderOptions, RerankOptions, RunOptions
@@ -92,6 +95,7 @@ def rerank(options: RerankOptions) -> None:
     if options.cross_encoder is not None:
         scorer: PairScorer = CrossEncoder.load(options.cross_encoder, max_length=options.max_length, **settings)
     else:
+        _refuse_raw(options.encoder)
         scorer = BiEncoder.load(options.encoder, document_max_length=options.max_length, **settings)
     note(f"{'cross-encoder' if options.cross_encoder else 'encoder'}: {scorer.resolved}")
     if options.threads:
@@ -107,6 +111,16 @@ def rerank(options: RerankOptions) -> None:
     )
     results = bar(results, total=len(topics), unit="topic", desc="rerank")
     _write(options, f"sdr-rerank-{options.hits}", results, len(topics), inputs=[options.run], **scorer.identity())
+
+
+def _refuse_raw(name: str) -> None:
+    """Raises a `UsageError` if an encoder does not tell how it pools: `search rerank` has no flag for that."""
+    directory = resolve_encoder(name).directory
+    if is_raw_backbone(directory):
+        raise UsageError(
+            f"--encoder {name}: {directory} tells no pooling and similarity; make a bi-encoder of it with "
+            "python -m pyserini_sdr.train, or a --cross-encoder with python -m pyserini_sdr.teach --train"
+        )
 
 
 def _stock_dense(options: DenseOptions, encoder: Encoder) -> StockCommand | None:

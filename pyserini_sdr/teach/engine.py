@@ -26,9 +26,11 @@ from .layouts import is_tsv, iter_input, refuse_texts, write_teacher_tsv
 from .loading import load_teacher
 from .options import TeachOptions
 from .teachers import ModelTeacher, RunTeacher, Teacher, candidates, teacher_names
-from .work import parts_of
+from .work import parts_of, start_anew_without
 
 _UNFINISHED = "unfinished scores"
+_WINDOWS = "[0-9]*.jsonl"
+"""The files of finished windows."""
 
 
 def teach(options: TeachOptions) -> None:
@@ -50,11 +52,13 @@ class Survey:
     Args:
         groups: how many.
         pairs: documents to be scored, over all groups.
+        triples: pairs of a positive and a negative.
         names: of the scores that they hold already, in order of appearance.
     """
 
     groups: int = 0
     pairs: int = 0
+    triples: int = 0
     names: dict[str, None] = field(default_factory=dict)
 
 
@@ -69,7 +73,8 @@ def score(options: TeachOptions) -> None:
     if is_tsv(options.output) and len(names) > 1:
         raise UsageError(f"--output {options.output}: a .tsv holds the scores of one teacher, {len(names)} are given")
     parts = parts_of(options.output, overwrite=options.overwrite, directory=False)
-    groups = _as_jsonl(options, parts)
+    topics = _topics_sha256(options)
+    groups = _as_jsonl(options, parts, topics)
     store = None
     if models and options.collection is not None:
         store = DocumentStore(Collection.open(options.collection).corpus)
@@ -78,11 +83,14 @@ def score(options: TeachOptions) -> None:
     teachers = _load_teachers(options, names, groups, store)
     plan = {
         "groups_sha256": file_sha256(options.groups),
+        "split": None if topics is None else options.split,
+        "topics_sha256": topics,
         "corpus": _corpus_files(options.collection) if store is not None else None,
         "window": options.window,
         "teachers": {teacher.name: teacher.identity() for teacher in teachers},
         "overwrite_scores": options.overwrite_scores,
     }
+    start_anew_without(any(parts.glob(_WINDOWS)), parts / "plan.json")
     hold_to_plan(parts / "plan.json", plan, output=options.output, what=_UNFINISHED)
     files, resumed, scored = _score_windows(options, groups, teachers, survey, parts)
     seconds = read_json(parts / "seconds.json")
@@ -142,11 +150,18 @@ def _renamed(options: TeachOptions, name: str) -> Iterator[Group]:
         yield group
 
 
-def _as_jsonl(options: TeachOptions, parts: Path) -> Path:
+def _topics_sha256(options: TeachOptions) -> str | None:
+    """Of the topics that give triples their queries; None for groups, which carry them."""
+    if not is_tsv(options.groups) or options.collection is None:
+        return None
+    return file_sha256(Collection.open(options.collection).topics_path(options.split))
+
+
+def _as_jsonl(options: TeachOptions, parts: Path, topics: str | None) -> Path:
     """The groups as a file that can be streamed again and again: triples are gathered once."""
     if not is_tsv(options.groups):
         return options.groups
-    path = parts / f"groups-{file_sha256(options.groups)[:16]}.jsonl"
+    path = parts / f"groups-{file_sha256(options.groups)[:16]}-{(topics or '')[:16]}.jsonl"
     if not path.exists():
         located = iter_input(options.groups, options.collection, options.split)
         write_groups(path, (group for _, group in bar(located, unit="query", desc="gather triples")))
@@ -173,7 +188,14 @@ def _survey(options: TeachOptions, groups: Path, names: Sequence[str], store: Do
             _check_texts(options, group, [c.id for c in own.values() if c.text is None], store, line)
         survey.groups += 1
         survey.pairs += len(own)
+        survey.triples += len(group.positives) * len(group.negatives)
         survey.names |= dict.fromkeys(group.scores)
+    if is_tsv(options.output) and not survey.triples:
+        raise DataError(
+            options.groups,
+            "no query has a negative, and a .tsv holds pairs of a positive and a negative: nothing to write",
+            remedy="write .jsonl, or mine negatives first",
+        )
     others = [name for name in survey.names if name not in names]
     if is_tsv(options.output) and others:
         note(f"{options.output}: a .tsv holds one teacher's scores, those of {', '.join(others)} are left out")
@@ -211,10 +233,10 @@ def _load_teachers(
 
 
 def _corpus_files(collection: Path | None) -> list[list[Any]]:
-    """Names and sizes of the corpus files: enough to notice another corpus, without reading it."""
+    """Names, sizes and times of the corpus files: enough to notice another corpus, without reading it."""
     assert collection is not None
     files = corpus_files(Collection.open(collection).corpus)
-    return [[file.name, file.stat().st_size] for file in files]
+    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
 
 
 def _score_windows(

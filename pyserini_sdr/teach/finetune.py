@@ -33,7 +33,7 @@ from .lists import ListSource, ListStep
 from .loading import classifies
 from .options import TeachOptions
 from .trainer import TeachTrainer, make_arguments
-from .work import parts_of
+from .work import parts_of, start_anew_without
 
 MANIFEST = "sdr_teach.json"
 LONGEST = 256
@@ -45,7 +45,7 @@ def finetune(options: TeachOptions) -> None:
     assert options.collection is not None and options.encoder is not None
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("--train: runs in one process; start it with python instead of torchrun")
-    parts = parts_of(options.output, overwrite=options.overwrite, directory=True)
+    parts = parts_of(options.output, overwrite=options.overwrite, directory=True, made_by=MANIFEST)
     collection = Collection.open(options.collection)
     store = DocumentStore(collection.corpus)
     groups = _load_groups(options, store)
@@ -149,6 +149,7 @@ def _hold_to_plan(options: TeachOptions, encoder: CrossEncoder, parts: Path) -> 
     plan["weights"] = encoder.fingerprint
     plan["groups_sha256"] = file_sha256(options.groups)
     plan["dev_run_sha256"] = file_sha256(options.dev_run) if options.dev_run else None
+    start_anew_without(last_checkpoint(parts) is not None, parts / "plan.json")
     hold_to_plan(parts / "plan.json", plan, output=options.output, what="an interrupted fine-tuning")
 
 

@@ -25,8 +25,9 @@ List = tuple[str, list[str]]
 class ListSource(Dataset):
     """All batches of a fine-tuning, by step: step k is a function of groups, seed and k alone.
 
-    Every query occurs once per epoch, in an order given by (seed, epoch); its positive and negatives are drawn by
-    (seed, epoch, query id).
+    Every query occurs once per epoch at most, in an order given by (seed, epoch); its positive and negatives are drawn
+    by (seed, epoch, query id). An epoch is whole batches: the len(groups) % batch_size queries that are left over,
+    other ones each time, are not in it.
 
     Args:
         groups: queries, each with a negative at least.

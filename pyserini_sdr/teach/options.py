@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..core.errors import UsageError
 from ..core.options import at_least, between, option
+
+
+def _positive(value: Any) -> str | None:
+    return None if 0 < value < math.inf else "must be a finite number above 0"
 
 
 @dataclass
@@ -53,7 +58,7 @@ class TeachOptions:
         64, help="pairs whose activations are kept at a time (whole lists)", check=at_least(1), group="fine-tuning"
     )
     epochs: float = option(
-        1.0, help="passes over the queries, if --max-steps is not given", check=at_least(0), group="fine-tuning"
+        1.0, help="passes over the queries, if --max-steps is not given", check=_positive, group="fine-tuning"
     )
     max_steps: int | None = option(None, help="optimiser steps", check=at_least(1), group="fine-tuning")
     learning_rate: float = option(5e-5, help="peak of the schedule", check=at_least(0), group="fine-tuning")

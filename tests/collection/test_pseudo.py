@@ -12,6 +12,7 @@ from pyserini_sdr.collection.commands import COMMAND
 from pyserini_sdr.core.errors import DataError, UsageError
 from pyserini_sdr.data.collection import Collection
 from pyserini_sdr.data.corpus import iter_documents
+from pyserini_sdr.model.encoder import weights_fingerprint
 
 
 def execute(*argv: object) -> int:
@@ -127,6 +128,7 @@ def test_seq2seq_leaves_documents_as_they_are(generator: Path, tmp_path: Path) -
     assert all(2 <= len(query.split()) <= 12 for query in topics.values())
     manifest = made.manifest
     assert manifest is not None and manifest["pseudo_queries"]["generator"] == str(generator)
+    assert manifest["pseudo_queries"]["generator_weights"] == weights_fingerprint(generator)
     assert {path.name for path in tmp_path.iterdir()} == {"corpus.jsonl", "c"}
 
 
@@ -152,6 +154,12 @@ def test_seq2seq_resumes(generator: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert calls == [16, 16] and not (tmp_path / "c").exists()
     with pytest.raises(DataError, match="unfinished pseudo-queries with another top_k"):
         generate(source, tmp_path / "c", generator, "--top-k", 3)
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(DataError, match="unfinished pseudo-queries with another weights"),
+    ):
+        patch.setattr("pyserini_sdr.model.generator.weights_fingerprint", lambda _: "others")
+        generate(source, tmp_path / "c", generator)
     calls[:] = [0]
     assert generate(source, tmp_path / "c", generator) == 0
     assert calls == [0, 8]
@@ -159,7 +167,40 @@ def test_seq2seq_resumes(generator: Path, tmp_path: Path, monkeypatch: pytest.Mo
         assert (tmp_path / "c" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_a_generator_that_is_none(tiny_encoder: Path, tmp_path: Path) -> None:
+def test_a_generator_that_is_none(tiny_encoder: Path, generator: Path, tmp_path: Path) -> None:
     source = corpus(tmp_path / "corpus.jsonl", 0)
     with pytest.raises(DataError, match="cannot be loaded as a query generator"):
+        generate(source, tmp_path / "c", tiny_encoder, "--max-length", 64)
+    with pytest.raises(UsageError, match=r"--max-length 384: .* has positions for 128 tokens"):
         generate(source, tmp_path / "c", tiny_encoder)
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus.jsonl"]  # nothing that holds us to that generator
+
+
+def test_an_attempt_that_failed_at_once_does_not_bind(
+    generator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pyserini_sdr.model.generator import QueryGenerator
+
+    source = corpus(tmp_path / "corpus.jsonl", 0)
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(QueryGenerator, "generate", lambda *_: (_ for _ in ()).throw(MemoryError))
+        generate(source, tmp_path / "c", generator)
+    assert generate(source, tmp_path / "c", generator, "--batch-tokens", 512) == 0
+
+
+def test_queries_are_no_longer_than_the_model_has_positions(tmp_path: Path) -> None:
+    from transformers import BartConfig, BartForConditionalGeneration
+
+    from pyserini_sdr.model.generator import QueryGenerator
+
+    folder = make_tiny_generator(tmp_path / "bart")
+    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2}
+    config = BartConfig(
+        vocab_size=49, max_position_embeddings=20, decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16,
+        pad_token_id=0, bos_token_id=0, eos_token_id=1, decoder_start_token_id=0, forced_eos_token_id=None, **sizes,
+    )  # fmt: skip
+    model = BartForConditionalGeneration(config)
+    model.generation_config.eos_token_id = None  # so that queries are as long as may be
+    model.save_pretrained(folder)
+    made = QueryGenerator(str(folder), device="cpu", max_length=20, max_query_length=64)
+    assert made.max_query_length == 19 and len(made.generate(["It holds word1 and more"], 2, 0)[0]) == 2

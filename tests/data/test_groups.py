@@ -63,6 +63,27 @@ def test_tevatron(tmp_path: Path) -> None:
     assert list(read_groups(path)) == [expected]
 
 
+def test_ids_are_read_once(tmp_path: Path) -> None:
+    """Documents recur from group to group: each id is one object, and a candidate has no dictionary."""
+    records = [
+        {
+            "query_id": q,
+            "query": "q",
+            "positives": [{"id": "d1"}],
+            "negatives": [{"id": "d2"}],
+            "scores": {"t": {"d1": 1}},
+        }
+        for q in "12"
+    ]
+    first, second = read_groups(write(tmp_path / "g.jsonl", *records))
+    assert first.positives[0].id is second.positives[0].id is next(iter(second.scores["t"]))
+    assert first.negatives[0].id is second.negatives[0].id and not hasattr(first.negatives[0], "__dict__")
+    passages = [{"docid": "d1", "text": "x"}]
+    tevatron = [{"query_id": q, "query": "q", "positive_passages": passages} for q in "12"]
+    first, second = read_groups(write(tmp_path / "t.jsonl", *tevatron))
+    assert first.positives[0].id is second.positives[0].id
+
+
 GOOD = {"query_id": "1", "query": "q", "positives": [{"id": "a"}]}
 
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from pyserini_sdr.data.pseudo_methods import FirstSentence, InverseCloze, KeyPhrases, Rules, TitleBody, split_title
+from pyserini_sdr.data.pseudo_methods import (
+    FirstSentence,
+    InverseCloze,
+    KeyPhrases,
+    Rules,
+    TitleBody,
+    _without_words,
+    split_title,
+)
 from pyserini_sdr.data.records import Document
 
 BODY = (
@@ -83,6 +91,24 @@ def test_key_phrases_are_pairs_and_words_of_high_tf_idf_in_text_order() -> None:
     cut = key_phrases(keep=0.0).cut(Document("0", TEXTS[0]))
     assert cut.queries == ["neural retrieval passages"]  # "learns" and "vectors" are of one document only
     assert cut.document.contents == "of: learns vectors of"
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("Neural: passages, of deeper things, old books", "deeper things, old books"),
+        ("\u2026 of neural: old", "\u2026 of: old"),
+        (".NET of old", ".NET of old"),
+    ],
+)
+def test_key_phrases_leave_no_marks_at_the_beginning(text: str, rest: str) -> None:
+    assert _without_words(text, {"neural", "passages", "of"} if rest[0] == "d" else {"neural"}) == rest
+
+
+def test_a_title_of_key_phrases_is_none_afterwards() -> None:
+    document = Document("0", f"Neural retrieval: {TEXTS[0]}", "Neural retrieval:")
+    cut = key_phrases(keep=0.0).cut(document)
+    assert cut.document.title is None and cut.document.contents.startswith("of: learns")
 
 
 def test_key_phrases_stay_with_the_probability_asked_for() -> None:

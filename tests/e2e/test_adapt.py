@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,18 @@ from pathlib import Path
 import pytest
 
 from ..conftest import ROOT
+from .preloaded import preloaded
+
+ENVIRONMENT = os.environ | {
+    "VENV": "none",
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "OMP_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+}
 
 
-def adapt(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"VENV": "none", "PATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+def adapt(folder: Path, *words: object, python: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = ENVIRONMENT if python is None else {**ENVIRONMENT, "PATH": f"{python}:{ENVIRONMENT['PATH']}"}
     command = ["bash", str(ROOT / "run_scripts" / "adapt.sh"), *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
 
@@ -37,14 +45,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_collection: Path, tiny
 
 WORDS = (
     *("corpus.jsonl", "--topics", "topics.test.tsv", "--qrels", "qrels.test.txt", "--encoder", "encoder"),
-    *("--method", "inverse-cloze", "--steps", 2, "--max-length", 48, "--no-bm25", "--output", "out"),
+    *("--method", "inverse-cloze", "--steps", "02", "--max-length", 48, "--no-bm25", "--output", "it's out"),
 )
 
 
 def test_from_a_corpus_to_a_report_and_no_work_twice(folder: Path) -> None:
-    done = adapt(folder, *WORDS)
+    with preloaded(ENVIRONMENT) as python:
+        done = adapt(folder, *WORDS, python=python)
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-1000:]
-    out = folder / "out"
+    out = folder / "it's out"
     for made in ("checkpoint/sdr_train.json", "index/sdr_index.json", "pseudo/collection.json", "report.html"):
         assert (out / made).exists()
     report = (out / "report.md").read_text()
@@ -54,14 +63,21 @@ def test_from_a_corpus_to_a_report_and_no_work_twice(folder: Path) -> None:
     assert ("No gain: " in report) != ("by which the checkpoint was selected" in report) and report in done.stdout
     assert report.count("\n| adapted ") == 2 * (1 + 3) + 1  # two tables of means, two of comparisons, and training
     assert "Held-out pseudo-queries (known-item)" in (out / "report.html").read_text()
-    trained = (out / "checkpoint" / "sdr_train.json").stat().st_mtime_ns
+    search = next(line for line in done.stdout.splitlines() if "--topics TOPICS.tsv" in line)
+    assert str(out / "index") in shlex.split(search)
+    titles = [line for line in done.stdout.splitlines() if line.startswith("== ")]
     again = adapt(folder, *WORDS)
     assert again.returncode == 0, again.stderr[-3000:]
-    assert "== train with distributed-margin: done before" in again.stdout
-    assert (out / "checkpoint" / "sdr_train.json").stat().st_mtime_ns == trained
+    told = [line for line in again.stdout.splitlines() if line.startswith("== ")]
+    assert [line.partition(": done before (")[0] for line in told] == titles and len(titles) == 13
+    assert sum(": done before (" in line for line in told) == 12  # all but the report
+    message = f"error: {out} was made with other options or inputs; give another --output or remove it\n"
     other = adapt(folder, *WORDS, "--seed", 1)
-    assert other.returncode == 2
-    assert other.stderr.endswith(f"error: {out} was made with other options; give another --output or remove it\n")
+    assert other.returncode == 2 and other.stderr.endswith(message)
+    topics = folder / "topics.test.tsv"
+    topics.write_text(topics.read_text().replace("what is", "who was", 1))  # as long as before
+    changed = adapt(folder, *WORDS)
+    assert changed.returncode == 2 and changed.stderr.endswith(message)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +90,7 @@ def test_from_a_corpus_to_a_report_and_no_work_twice(folder: Path) -> None:
         (("corpus.jsonl", "--stepz", "1"), 2, "unknown option --stepz (see --help)"),
         (("corpus.jsonl", "--steps"), 2, "--steps needs a value"),
         (("corpus.jsonl", "--steps", "many"), 2, "--steps many: expected a number of at least 1"),
+        (("corpus.jsonl", "--steps", "00"), 2, "--steps 00: expected a number of at least 1"),
         (("corpus.jsonl", "qrels.test.txt"), 2, "one corpus, not two"),
         (
             ("corpus.jsonl", "--topics", "topics.test.tsv", "--qrels", "wrong.txt"),

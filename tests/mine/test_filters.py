@@ -9,6 +9,7 @@ import pytest
 
 from pyserini_sdr.core.errors import DataError
 from pyserini_sdr.data.groups import read_groups
+from pyserini_sdr.mine import filters, pools
 
 from .conftest import manifest, mine, write_run
 
@@ -77,7 +78,12 @@ def test_a_positive_without_a_score(collection, tmp_path, capsys):
     output = tmp_path / "groups.jsonl"
     assert mine(collection, output, "--runs", run, "--margin", 0) == {"a": ["d8"], "c": ["d7", "d8"]}
     assert manifest(output)["unscored_positives"] == {"source": 1}  # b is not in the run at all
-    assert "queries without a source score of a positive: 1 (not filtered by it)" in capsys.readouterr().err
+    assert "queries without a source score of a positive: 1 (not filtered by it)\n" in capsys.readouterr().err
+    simans = ("--sampling", "simans", "--overwrite")
+    assert mine(collection, output, "--runs", run, *simans) == {"a": ["d7", "d8"], "c": ["d7", "d8"]}
+    assert "score of a positive: 1 (the best candidate stands for it)\n" in capsys.readouterr().err
+    mine(collection, output, "--runs", run, "--margin", 0, *simans)
+    assert "a positive: 1 (not filtered by it; the best candidate stands for it)\n" in capsys.readouterr().err
     drop = ("--margin", 0, "--unscored-positive", "drop", "--overwrite")
     assert mine(collection, output, "--runs", run, *drop) == {"a": ["d8"]}
     assert manifest(output)["dropped"]["unscored_positive"] == 2
@@ -169,6 +175,16 @@ def test_negatives_are_drawn_again_from_groups(collection, scored, tmp_path):
 def test_what_the_collection_calls_relevant_leaves_groups(collection, scored, tmp_path):
     (collection / "qrels.train.txt").write_text("c 0 d7 1\n")
     assert mine(collection, tmp_path / "groups.jsonl", "--groups", scored)["c"] == ["d5", "d4", "d8", "d9", None]
+
+
+def test_scores_that_the_first_groups_lack_are_missed_before_the_work(collection, tmp_path, monkeypatch):
+    monkeypatch.setattr(pools, "LOOKED_AT", 2)
+    monkeypatch.setattr(filters, "DocumentStore", None)  # the corpus is not read for this
+    record = {"query": "q", "positives": [{"id": "d1"}], "negatives": [{"id": "d2"}], "scores": {"ce": {"d1": 1}}}
+    lines = [json.dumps({"query_id": str(number), **record}) + "\n" for number in range(2)]
+    (tmp_path / "scored.jsonl").write_text("".join([*lines, "the rest is never read\n"]))
+    with pytest.raises(DataError, match=r"holds no scores of 'typo' in its first 2 groups \(it has: ce\); score the"):
+        mine(collection, tmp_path / "groups.jsonl", "--groups", tmp_path / "scored.jsonl", "--teacher-scores", "typo")
 
 
 def test_groups_without_those_scores(collection, scored, tmp_path):

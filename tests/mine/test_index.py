@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyserini_sdr.core.errors import SdrError
+from pyserini_sdr.core.errors import SdrError, UsageError
 from pyserini_sdr.data.collection import Collection
 from pyserini_sdr.data.groups import read_groups
 from pyserini_sdr.data.store import DocumentStore
@@ -83,6 +83,36 @@ def test_margin_with_an_index(index, tiny_collection, tmp_path):
         scores = group.scores["index"]
         limit = max(scores[c.id] for c in group.positives) - 0.01
         assert all(scores[c.id] <= limit + 1e-7 for c in group.negatives)
+
+
+def test_kept_scores_are_those_of_all_positives(index, tiny_collection, tmp_path):
+    output = tmp_path / "groups.jsonl"
+    mine(tiny_collection, output, "--index", index, "--last-rank", 2, "--keep-scores")
+    groups = list(read_groups(output))
+    assert groups and all(c.id in group.scores["index"] for group in groups for c in group.positives)
+    assert manifest(output)["unscored_positives"] == {}
+    plain = tmp_path / "plain.jsonl"
+    mine(tiny_collection, plain, "--index", index, "--last-rank", 2)
+    for group in groups:
+        group.scores = {}
+    assert groups == list(read_groups(plain))  # the scores are kept, and decide nothing
+
+
+def test_kept_scores_do_not_make_unscored_positives_matter(index, tiny_collection, tmp_path):
+    """Of a positive that the index lacks there is no score; without a filter by it, that is nobody's loss."""
+    for name in ("topics.train.tsv", "corpus"):
+        (tmp_path / name).symlink_to(tiny_collection / name)
+    (tmp_path / "train.pairs.tsv").write_text("q000\telsewhere\n")
+    words = ("--last-rank", 2, "--keep-scores", "--unscored-positive", "drop", "--no-drop-duplicates")
+    assert len(mine(tmp_path, tmp_path / "groups.jsonl", "--index", index, *words)["q000"]) == 2
+    assert manifest(tmp_path / "groups.jsonl")["unscored_positives"] == {}
+
+
+def test_an_encoder_that_tells_no_pooling(tiny_encoder, tiny_collection, tmp_path):
+    words = ("--encoder", tiny_encoder, "--index", tmp_path / "index")
+    with pytest.raises(UsageError, match=r"tells no pooling and similarity; encode the corpus into --index with"):
+        mine(tiny_collection, tmp_path / "groups.jsonl", *words)
+    assert not (tmp_path / "index").exists()
 
 
 @pytest.mark.parametrize("flags", [("--sampling", "simans", "--simans-a", 500), ("--sampling", "top"), ()])

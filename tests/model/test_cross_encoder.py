@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from pyserini_sdr.core.errors import DataError, UsageError
+from pyserini_sdr.model import cross_encoder
 from pyserini_sdr.model.cross_encoder import CrossEncoder
 
 from ..teach.make import make_cross_encoder
@@ -75,6 +76,15 @@ def test_order_and_batches_change_nothing(checkpoint, pairs):
     encoder.token_budget, encoder.max_batch = 100, 3
     np.testing.assert_allclose(encoder.score(pairs), scores, atol=1e-4)
     assert encoder.score([]).shape == (0,)
+
+
+def test_slices_change_nothing(checkpoint, pairs, monkeypatch):
+    encoder = CrossEncoder.load(checkpoint, device="cpu", precision="fp32")
+    whole, tokenize, sizes, seen = encoder.score(pairs), encoder.tokenize, [], []
+    monkeypatch.setattr(encoder, "tokenize", lambda part: sizes.append(len(part)) or tokenize(part))
+    monkeypatch.setattr(cross_encoder, "_SLICE", 25)
+    np.testing.assert_allclose(encoder.score(pairs, on_batch=seen.append), whole, atol=1e-4)
+    assert sizes == [25, 25, 10] and sum(seen) == 60
 
 
 def test_the_query_survives_truncation(checkpoint):

@@ -92,6 +92,11 @@ def test_a_bi_encoder_gives_its_similarity(tiny_collection, checkpoint, run, tmp
         np.testing.assert_allclose(list(ranking.values()), expected, atol=1e-5)
 
 
+def test_an_encoder_that_tells_no_pooling(tiny_collection, tiny_encoder, run, tmp_path):
+    with pytest.raises(UsageError, match=r"tells no pooling and similarity; make a bi-encoder of it with"):
+        rerank(tiny_collection, run, tmp_path / "out.trec", "--encoder", tiny_encoder)
+
+
 def test_topics_are_scored_together_and_apart_alike(tiny_collection, cross_encoder, run, tmp_path, monkeypatch):
     together = rerank(tiny_collection, run, tmp_path / "a.trec", "--cross-encoder", cross_encoder)
     monkeypatch.setattr(engine, "_ENOUGH", 1)

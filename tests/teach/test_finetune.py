@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
-from pyserini_sdr.core.errors import DataError, UsageError
+from pyserini_sdr.core.errors import DataError, SdrError, UsageError
 from pyserini_sdr.data.groups import read_groups
 from pyserini_sdr.data.store import DocumentStore
 from pyserini_sdr.model.cross_encoder import CrossEncoder, logits
@@ -22,7 +22,7 @@ from pyserini_sdr.search.__main__ import COMMAND as SEARCH
 from pyserini_sdr.teach import finetune as engine
 from pyserini_sdr.teach.__main__ import COMMAND
 from pyserini_sdr.teach.dev import HeldOutGroups
-from pyserini_sdr.teach.lists import ListSource, ListStep, bce, lce
+from pyserini_sdr.teach.lists import OBJECTIVES, ListSource, ListStep, bce, lce
 from pyserini_sdr.teach.loading import load_teacher
 from pyserini_sdr.trec.measures import score_run
 
@@ -148,6 +148,18 @@ def test_cut_between_the_last_step_and_the_files(tiny_collection, tiny_encoder, 
     assert [entry["step"] for entry in manifest["log"]["dev"]] == [0, 2, 4]
 
 
+def test_what_failed_at_once_may_be_changed(tiny_collection, tiny_encoder, groups, tmp_path, monkeypatch):
+    """A loss that is not finite, with the advice to lower the rate: the same output takes another rate then."""
+    command = arguments(tiny_collection, groups, tiny_encoder, tmp_path / "teacher", "--max-steps", 2)
+    with monkeypatch.context() as patch, pytest.raises(SdrError, match="the loss is NaN or infinite"):
+        patch.setitem(OBJECTIVES, "lce", lambda scores, mask: scores[:, 0] * torch.nan)
+        COMMAND.execute("teach", command)
+    assert (tmp_path / "teacher.parts" / "plan.json").exists()
+    COMMAND.execute("teach", [*command, "--learning-rate", "1e-5"])
+    # and a checkpoint of our own may be replaced
+    COMMAND.execute("teach", [*command, "--overwrite"])
+
+
 def test_a_head_of_three_labels_is_replaced(tiny_collection, tiny_encoder, groups, tmp_path, capsys):
     three = make_cross_encoder(tmp_path / "three", tiny_encoder, labels=3)
     output = tmp_path / "teacher"
@@ -236,6 +248,8 @@ def test_held_out_ties_count_for_the_negative(groups):
         (["--max-length", "999"], UsageError, "maximum length 999: the model has positions for 128 tokens"),
         (["--device", "cuda:99"], UsageError, "--device cuda:99"),
         (["--objective", "mse"], UsageError, "--objective: invalid choice: 'mse'"),
+        (["--epochs", "inf"], UsageError, "--epochs inf: must be a finite number above 0"),
+        (["--epochs", "0"], UsageError, "--epochs 0.0: must be a finite number above 0"),
     ],
 )
 def test_bad_options(tiny_collection, tiny_encoder, groups, tmp_path, more, error, message):
@@ -269,6 +283,10 @@ def test_an_existing_output_is_kept(tiny_collection, tiny_encoder, groups, tmp_p
     with pytest.raises(DataError, match=r"teacher: already exists"):
         COMMAND.execute("teach", arguments(tiny_collection, groups, tiny_encoder, output))
     (tmp_path / "file").write_text("mine")
+    with pytest.raises(
+        DataError, match=r"teacher: holds other files and no sdr_teach\.json: --overwrite replaces only"
+    ):
+        COMMAND.execute("teach", arguments(tiny_collection, groups, tiny_encoder, output, "--overwrite"))
     with pytest.raises(DataError, match="is a file, cannot make a directory there"):
         COMMAND.execute("teach", arguments(tiny_collection, groups, tiny_encoder, tmp_path / "file", "--overwrite"))
     assert (output / "precious").read_text() == (tmp_path / "file").read_text() == "mine"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -108,7 +109,7 @@ def test_what_a_run_lacks(groups, tmp_path):
     run = write_run(tmp_path / "run.trec.gz.trec", groups, leave_out="d003")
     with pytest.raises(DataError, match=r"lacks document 'd003' of query 'q\d+'; search deeper, --missing lowest"):
         teach(None, groups, tmp_path / "a.jsonl", "--run", run)
-    lowest = teach(None, groups, tmp_path / "b.jsonl", "--run", run, "--missing", "lowest", "--name", "r")
+    lowest = teach(None, groups, tmp_path / "a.jsonl", "--run", run, "--missing", "lowest", "--name", "r")
     skipped = teach(None, groups, tmp_path / "c.jsonl", "--run", run, "--missing", "skip", "--name", "r")
     holders = [qid for qid, own in lowest.items() if "d003" in own["r"]]
     assert "q003" in holders
@@ -175,17 +176,61 @@ def test_killed_and_resumed(tiny_collection, groups, cross_encoder, tmp_path, mo
 def test_other_groups_under_the_same_name_are_noticed(groups, tmp_path, monkeypatch):
     run, own = write_run(tmp_path / "run", groups), tmp_path / "groups.jsonl"
     own.write_text(groups.read_text())
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(engine, "_join", interrupt)
-        teach(None, own, tmp_path / "scored.jsonl", "--run", run)
+    interrupted(monkeypatch, None, own, tmp_path / "scored.jsonl", "--run", run)
     own.write_text("".join(own.read_text().splitlines(True)[1:]))
     with pytest.raises(DataError, match="unfinished scores with another groups_sha256"):
         teach(None, own, tmp_path / "scored.jsonl", "--run", run)
     assert len(teach(None, own, tmp_path / "scored.jsonl", "--run", run, "--overwrite")) == 35
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    """`teach`, stopped when all windows are there."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(engine, "_join", interrupt)
+        teach(*arguments)
+
+
+def test_triples_are_not_resumed_with_other_queries(tmp_path, monkeypatch):
+    collection = tmp_path / "collection"
+    (collection / "corpus").mkdir(parents=True)
+    (collection / "corpus" / "part.jsonl").write_text('{"id": "d1", "contents": "x"}\n')
+    (collection / "topics.train.tsv").write_text("1\tfirst\n")
+    (collection / "topics.dev.tsv").write_text("1\tanother\n")
+    (tmp_path / "in.tsv").write_text("2\t1\t1\td1\td2\n")
+    (tmp_path / "r").write_text("1 Q0 d1 1 2 x\n1 Q0 d2 2 1 x\n")
+    output = tmp_path / "out.jsonl"
+    given = (collection, tmp_path / "in.tsv", output, "--run", tmp_path / "r")
+    interrupted(monkeypatch, *given)
+    with pytest.raises(DataError, match="unfinished scores with another split, topics_sha256"):
+        teach(*given, "--split", "dev")
+    (collection / "topics.train.tsv").write_text("1\tchanged\n")
+    with pytest.raises(DataError, match="unfinished scores with another topics_sha256"):
+        teach(*given)
+    teach(*given, "--overwrite")
+    assert next(read_groups(output)).query == "changed"
+
+
+def test_a_corpus_that_changes_is_noticed(tiny_collection, groups, bi_encoder, tmp_path, monkeypatch):
+    collection = tmp_path / "collection"
+    shutil.copytree(tiny_collection, collection)
+    given = (collection, groups, tmp_path / "scored.jsonl", "--teacher", bi_encoder)
+    interrupted(monkeypatch, *given)
+    path = collection / "corpus" / "part-0.jsonl"
+    path.write_text(path.read_text()[::-1].replace("a", "o", 1)[::-1])  # as long as before
+    with pytest.raises(DataError, match="unfinished scores with another corpus"):
+        teach(*given)
+
+
+def test_a_tsv_needs_negatives(tmp_path):
+    (tmp_path / "groups.jsonl").write_text('{"query_id": "1", "query": "q", "positives": [{"id": "d1"}]}\n')
+    with pytest.raises(DataError, match=r"no query has a negative, and a \.tsv holds pairs"):
+        COMMAND.execute(
+            "teach", ["--groups", f"{tmp_path}/groups.jsonl", "--output", f"{tmp_path}/o.tsv", "--run", "never-read"]
+        )
 
 
 def test_an_existing_output_is_kept(groups, tmp_path):
