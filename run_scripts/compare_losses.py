@@ -3,7 +3,8 @@
 
   python run_scripts/compare_losses.py --collection pydocs --groups scored.jsonl --cross cross --second bm25 \\
       --bi checkpoint --dev-run bm25.dev.trec --output losses/pydocs --jobs 2
-  python run_scripts/compare_losses.py ... --losses infonce kl --seeds 0 1 2 --best-only
+  python run_scripts/compare_losses.py ... --losses infonce kl --seeds 1 2 --best-only
+  python run_scripts/compare_losses.py ... --timing        (seconds per step, one run at a time with all cores)
 
 For each loss the grid is learning rate × temperature (a loss with a scale takes 1/temperature; one with neither has the
 learning rates alone). Selection and report are both on dev: the table compares objectives under one small budget, it is
@@ -62,7 +63,10 @@ def main() -> None:
     parser.add_argument("--dev-pool", type=int, default=300)
     parser.add_argument("--dev-queries", type=int, default=150)
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each with its share of the cores")
+    parser.add_argument("--timing", action="store_true", help="instead: eight steps of each loss, nothing else running")
     args = parser.parse_args()
+    if args.timing:
+        args.jobs = 1
     args.output.mkdir(parents=True, exist_ok=True)
     runs = [run for name in args.losses for run in _runs(args, name)]
     cores = len(os.sched_getaffinity(0))
@@ -74,7 +78,9 @@ def main() -> None:
 
 
 def _runs(args: argparse.Namespace, name: str) -> list[dict]:
-    """The settings of a loss: grid × seeds, or other seeds at the best of the grid."""
+    """The settings of a loss: grid × seeds, or other seeds at the best of the grid; of a timing, none."""
+    if args.timing:
+        return [{"loss": name, "learning_rate": args.learning_rates[0], "options": [], "seed": 0}]
     known = option_types(LOSSES.load(name))
     options = [f"{name}.{text}" for text in TEACHER_OPTIONS.get(name, [])]
     grid: list[str | None] = [None]
@@ -97,7 +103,7 @@ def _runs(args: argparse.Namespace, name: str) -> list[dict]:
 
 def _folder(args: argparse.Namespace, run: dict) -> Path:
     name = "_".join([run["loss"], run["learning_rate"], *(o.partition(".")[2] for o in run["options"])])
-    return args.output / "runs" / f"{name}_seed={run['seed']}"
+    return args.output / ("timing" if args.timing else "runs") / f"{name}_seed={run['seed']}"
 
 
 def _train(args: argparse.Namespace, run: dict) -> None:
@@ -115,6 +121,8 @@ def _train(args: argparse.Namespace, run: dict) -> None:
         *("--dev-split", args.dev_split, "--dev-run", args.dev_run, "--dev-pool", str(args.dev_pool)),
         *("--dev-queries", str(args.dev_queries), "--positives", "1", "--patience", "0"),
     ]
+    if args.timing:
+        command += ["--dev-split", "none", "--max-steps", "8"]
     if run["options"]:
         command += ["--loss-option", *run["options"]]
     if teachers := _teachers(args, name):
@@ -123,12 +131,8 @@ def _train(args: argparse.Namespace, run: dict) -> None:
     with (folder / "log.txt").open("w") as log, contextlib.redirect_stderr(log):
         TRAIN.execute("train", command)
     manifest = json.loads((folder / "checkpoint" / "sdr_train.json").read_text())
-    facts = {
-        "best": manifest["selection"]["best"],
-        "untrained": manifest["selection"]["untrained"],
-        "seconds_per_step": manifest["train_seconds"] / manifest["steps"],
-        "dev": manifest["selection"]["dev"],
-    }
+    facts = {key: manifest["selection"].get(key) for key in ("best", "untrained", "dev")}
+    facts["seconds_per_step"] = manifest["train_seconds"] / manifest["steps"]
     for path in (folder / "checkpoint").glob("*.safetensors"):
         path.unlink()  # hundreds of runs; the figures are what is kept
     write_json(folder / "run.json", run | facts)
@@ -145,19 +149,21 @@ def _teachers(args: argparse.Namespace, name: str) -> list[str]:
     return [args.cross] if "TEACHER" in needs else []
 
 
-def _finished(output: Path) -> list[dict]:
-    return [json.loads(path.read_text()) for path in sorted((output / "runs").glob("*/run.json"))]
+def _finished(output: Path, kind: str = "runs") -> list[dict]:
+    return [json.loads(path.read_text()) for path in sorted((output / kind).glob("*/run.json"))]
 
 
 def _write(args: argparse.Namespace) -> None:
     results = _finished(args.output)
-    write_json(args.output / "results.json", {"runs": results})
-    untrained = statistics.mean(r["untrained"] for r in results)
+    timing = {r["loss"]: r["seconds_per_step"] for r in _finished(args.output, "timing")}
+    write_json(args.output / "results.json", {"runs": results, "seconds_per_step": timing})
+    untrained = next(r["untrained"] for r in results if r["seed"] == 0)
+    dev = next(r["dev"] for r in results if r["seed"] == 0)
     lines = [
-        f"{results[0]['dev']}; untrained {untrained:.4f}",
+        f"{dev}; untrained {untrained:.4f}. Seeds draw other dev queries too: compare gains.",
         "",
-        "| loss | settings | best learning rate, option | dev | other seeds, mean ± sd | s/step |",
-        "|---|---:|---|---:|---:|---:|",
+        "| loss | settings | best learning rate, option | dev | gain | gain over seeds, mean ± sd (n) | s/step |",
+        "|---|---:|---|---:|---:|---:|---:|",
     ]
     for name in LOSSES:
         runs = [r for r in results if r["loss"] == name]
@@ -165,11 +171,14 @@ def _write(args: argparse.Namespace) -> None:
         if not first:
             continue
         best = max(first, key=lambda r: r["best"])
-        same = [r["best"] for r in runs if all(r[k] == best[k] for k in ("learning_rate", "options"))]
-        spread = f"{statistics.mean(same):.4f} ± {statistics.stdev(same):.4f} ({len(same)})" if len(same) > 1 else ""
+        same = [r["best"] - r["untrained"] for r in runs if all(r[k] == best[k] for k in ("learning_rate", "options"))]
+        spread = f"{statistics.mean(same):+.4f} ± {statistics.stdev(same):.4f} ({len(same)})" if len(same) > 1 else ""
         chosen = ", ".join([best["learning_rate"], *(o.partition(".")[2] for o in best["options"])])
-        seconds = min(r["seconds_per_step"] for r in runs)
-        lines.append(f"| `{name}` | {len(first)} | {chosen} | {best['best']:.4f} | {spread} | {seconds:.2f} |")
+        gain = best["best"] - best["untrained"]
+        seconds = f"{timing[name]:.2f}" if name in timing else ""
+        lines.append(
+            f"| `{name}` | {len(first)} | {chosen} | {best['best']:.4f} | {gain:+.4f} | {spread} | {seconds} |"
+        )
     with atomic_file(args.output / "table.md") as handle:
         handle.write("\n".join(lines) + "\n")
     print("\n".join(lines))

@@ -72,7 +72,7 @@ stage "$OUTPUT/bi/sdr_train.json" "bi-encoder teacher" \
     --loss infonce --max-steps "$BI" --eval-steps $(((BI + 1) / 2)) --dropout 0 --query-max-length 32 --max-length 96 \
     --dev-split "$DEV" --dev-run "$OUTPUT/dev.top3.trec" --dev-pool 300 --dev-queries 200 --output "$OUTPUT/bi"
 
-for OPTIONS in "$GRID" "$SEEDS"; do
+for OPTIONS in "$GRID" "$SEEDS" --timing; do
   # shellcheck disable=SC2086  # the options are words
   python run_scripts/compare_losses.py --collection "$COLLECTION" --groups "$OUTPUT/scored.jsonl" --cross cross \
     --second bm25 --bi "$OUTPUT/bi" --dev-run "$OUTPUT/dev.top3.trec" --dev-split "$DEV" --output "$OUTPUT/table" \
