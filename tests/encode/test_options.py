@@ -49,12 +49,12 @@ def test_values_that_are_group_names(parsed: list[EncodeOptions]) -> None:
 
 
 def test_stock_flags(parsed: list[EncodeOptions]) -> None:
-    """A stock command line with every flag that an automatic encoder has."""
+    """A stock command line with every flag that an automatic encoder has, and one of ours that overrides the spec."""
     words = (
         "input --corpus c --fields title text --docid-field key --delimiter \\n --shard-id 1 --shard-num 3 "
         "output --embeddings e --to-faiss "
         "encoder --encoder m --encoder-class auto --fields title text --batch-size 32 --max-length 100 --dimension 384 "
-        "--device cuda:0 --fp16 --add-sep --pooling mean --l2-norm --prefix passage:"
+        "--device cuda:0 --fp16 --add-sep --pooling mean --l2-norm --prefix passage: --truncate-dim 64"
     )
     options = parse(parsed, *words.split())
     assert options.input.fields == options.encoder.fields == ["title", "text"]
@@ -66,6 +66,7 @@ def test_stock_flags(parsed: list[EncodeOptions]) -> None:
         "similarity": "cosine",
         "document_prefix": "passage:",
         "document_max_length": 100,
+        "dimension": 64,
     }
 
 
