@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,3 +36,13 @@ def pad(ids: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
         array[row, : len(tokens)] = tokens
         mask[row, : len(tokens)] = 1
     return torch.from_numpy(array), torch.from_numpy(mask)
+
+
+def default_budget(device: torch.device) -> int:
+    """Padded tokens per batch, unless a caller sets another number."""
+    return 65536 if device.type == "cuda" else 4096
+
+
+def pad_id_of(tokenizer: Any) -> int:
+    """Token id used for padding; it is masked, so 0 serves where the tokenizer has none."""
+    return tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0

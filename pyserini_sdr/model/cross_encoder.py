@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..core.errors import DataError, SdrError, UsageError
 from ..core.files import atomic_directory
 from ..core.runtime import keep_memory
-from .batching import by_token_budget, pad
+from .batching import by_token_budget, default_budget, pad, pad_id_of
 from .checkpoint import save_model
 from .encoder import check_report, document_dtype, load_pretrained, resolve_device, weights_fingerprint
 from .names import ResolvedEncoder, resolve_encoder
@@ -46,6 +46,7 @@ class CrossEncoder:
         dtype: of the computation up to the head, which is float32.
         token_budget: padded tokens per batch.
         max_batch: pairs per batch at most, None for no limit.
+        pad_id: token id used for padding.
     """
 
     def __init__(
@@ -62,8 +63,9 @@ class CrossEncoder:
         self.model = model.to(self.device).eval()
         self.tokenizer, self.max_length, self.resolved = tokenizer, max_length, resolved
         self.dtype = document_dtype(precision, self.device)
+        self.pad_id = pad_id_of(tokenizer)
         self._copy: nn.Module | None = None
-        self.token_budget = 65536 if self.device.type == "cuda" else 4096
+        self.token_budget = default_budget(self.device)
         self.max_batch: int | None = None
         self._typed = "token_type_ids" in tokenizer.model_input_names
         if model.config.pad_token_id is None:  # decoders look for the last token that is not padding
@@ -121,17 +123,12 @@ class CrossEncoder:
         weights, found = self.fingerprint, self.resolved
         assert found is not None
         return {
-            "cross_encoder": found.name if found.source != "path" else str(found.directory.resolve()),
+            "cross_encoder": found.reference,
             "weights": weights,
             "max_length": self.max_length,
             "precision": str(self.dtype).removeprefix("torch."),
             "device": self.device.type,
         }
-
-    @property
-    def pad_id(self) -> int:
-        """Token id used for padding."""
-        return self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
 
     def score(self, pairs: Sequence[tuple[str, str]], on_batch: Callable[[int], None] | None = None) -> np.ndarray:
         """Scores of (query, document) pairs, (n,) float32; their order changes nothing but the last bits.

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..core.errors import DataError, SdrError, UsageError
 from ..core.files import file_sha256
 from ..core.runtime import keep_memory
-from .batching import by_token_budget, pad
+from .batching import by_token_budget, default_budget, pad, pad_id_of
 from .names import ResolvedEncoder, resolve_encoder
 from .pooling import pool
 from .spec import SPEC_FILE, EncoderSpec, read_spec
@@ -84,6 +84,7 @@ class BiEncoder:
         query_dtype: for queries: float32, unless a caller that needs many, and not their last digits, sets another.
         token_budget: padded tokens per batch.
         max_batch: texts per batch at most, None for no limit.
+        pad_id: token id used for padding.
     """
 
     def __init__(
@@ -102,7 +103,8 @@ class BiEncoder:
         self.document_dtype = document_dtype(precision, self.device)
         self.query_dtype = torch.float32
         self._copies: dict[torch.dtype, nn.Module] = {}
-        self.token_budget = 65536 if self.device.type == "cuda" else 4096
+        self.token_budget = default_budget(self.device)
+        self.pad_id = pad_id_of(tokenizer)
         self.max_batch: int | None = None
 
     @classmethod
@@ -234,11 +236,6 @@ class BiEncoder:
                     on_batch(len(rows))
         return vectors
 
-    @property
-    def pad_id(self) -> int:
-        """Token id used for padding."""
-        return self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else 0
-
     def _model(self, dtype: torch.dtype) -> nn.Module:
         if dtype == torch.float32:
             return self.backbone
@@ -256,7 +253,7 @@ def identity_of(encoder: Any, dtype: torch.dtype) -> dict[str, Any]:
     """Name, weights, spec, precision and device of an encoder of any class, JSON-ready."""
     found = encoder.resolved
     return {
-        "encoder": found.name if found.source != "path" else str(found.directory.resolve()),
+        "encoder": found.reference,
         "weights": encoder.fingerprint,
         "spec": encoder.spec.to_dict(),
         "precision": str(dtype).removeprefix("torch."),

@@ -28,6 +28,11 @@ class ResolvedEncoder:
     directory: Path
     source: Literal["path", "bundled", "hub"]
 
+    @property
+    def reference(self) -> str:
+        """By which it is found again from any folder: the name, or the absolute path of a directory."""
+        return self.name if self.source != "path" else str(self.directory.resolve())
+
     def __str__(self) -> str:
         return f"{self.name} ({self.source}: {self.directory})"
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 from transformers import TrainerCallback, TrainingArguments
 
 from ..core.errors import DataError, UsageError
@@ -50,6 +51,14 @@ class Progress(TrainerCallback):
     def on_train_end(self, args, state, control, **kwargs) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def whole_batches(source: Dataset) -> DataLoader:
+    """A loader of a source whose items are batches.
+
+    A loader draws a seed when it starts: from a generator of its own, or dropout after a resumption would differ.
+    """
+    return DataLoader(source, batch_size=None, shuffle=False, generator=torch.Generator())
 
 
 def last_checkpoint(work: Path) -> Path | None:

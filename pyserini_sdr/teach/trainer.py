@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainingArguments
@@ -15,7 +14,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from ..core.files import read_json, write_json
 from ..model.cross_encoder import CrossEncoder
 from ..model.encoder import quiet_transformers
-from ..model.training import Progress, attention, on_one_device
+from ..model.training import Progress, attention, on_one_device, whole_batches
 from .dev import Dev
 from .lists import ListSource, ListStep
 from .options import TeachOptions
@@ -51,8 +50,7 @@ class TeachTrainer(Trainer):
         self.add_callback(Progress(dev.metric))
 
     def get_train_dataloader(self) -> DataLoader:
-        # A loader draws a seed when it starts; from a generator of its own, or dropout after a resumption would differ.
-        return DataLoader(self.source, batch_size=None, shuffle=False, generator=torch.Generator())
+        return whole_batches(self.source)
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         model.train()

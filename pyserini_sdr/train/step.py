@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..core.errors import SdrError
 from ..losses.base import LossBatch, Need
-from ..model.batching import by_token_budget, pad
+from ..model.batching import by_token_budget, default_budget, pad, pad_id_of
 from ..model.encoder import BiEncoder, forward
 from ..model.layers import forward_layers
 from .batches import TextBatch
@@ -54,7 +54,7 @@ class Step:
     ) -> None:
         self.tokenizer, self.spec, self.device, self.losses = encoder.tokenizer, encoder.spec, encoder.device, losses
         self.bf16, self.micro_batch_size = bf16, micro_batch_size
-        self.token_budget = token_budget or (65536 if self.device.type == "cuda" else 4096)
+        self.token_budget = token_budget or default_budget(self.device)
         self.teachers, self.document_tower, self.seed = teachers or Teachers(), document_tower, seed
         self.dimensions = list(dimensions) or [self.spec.dimension]
         wants_layers = any(Need.LAYERS in loss.needs for loss, _, _ in losses)
@@ -126,7 +126,7 @@ class Step:
         )
         pieces, order = [], []
         for rows in by_token_budget([len(ids) for ids in tokens], self.token_budget, self.micro_batch_size):
-            ids, mask = pad([tokens[row] for row in rows], self.tokenizer.pad_token_id or 0)
+            ids, mask = pad([tokens[row] for row in rows], pad_id_of(self.tokenizer))
             pieces.append(self._forward(backbone, ids.to(self.device), mask.to(self.device)))
             order += rows.tolist()
         if pieces:

@@ -16,7 +16,7 @@ from transformers import PrinterCallback, Trainer, TrainerState, TrainingArgumen
 from ..core.files import read_json, write_json
 from ..model.checkpoint import save_checkpoint
 from ..model.encoder import BiEncoder, load_weights
-from ..model.training import Progress, attention
+from ..model.training import Progress, attention, whole_batches
 from .batches import BatchSource
 from .dev import DevEvaluator
 from .gather import sum_gradients
@@ -82,18 +82,19 @@ class SdrTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """Whole batches, the same on every process: each encodes its share of it (`gather.py`)."""
-        # A loader draws a seed when it starts; from a generator of its own, or dropout after a resumption would differ.
-        return DataLoader(self.source, batch_size=None, shuffle=False, generator=torch.Generator())
+        return whole_batches(self.source)
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
         """The Trainer's, with a group of its own for the parameters of losses."""
+        if self.optimizer is not None:
+            return self.optimizer
         own = [parameter for parameter in self.model.losses.parameters() if parameter.requires_grad]
         for parameter in own:
             parameter.requires_grad_(False)
         optimizer = super().create_optimizer(*args, **kwargs)
         for parameter in own:
             parameter.requires_grad_(True)
-        if own and not any(parameter is own[0] for group in optimizer.param_groups for parameter in group["params"]):
+        if own:
             optimizer.add_param_group({"params": own, "lr": self.loss_learning_rate, "weight_decay": 0.0})
         return optimizer
 
