@@ -19,7 +19,9 @@ from ..core.errors import DataError, SdrError, UsageError
 from ..core.files import file_sha256
 from ..core.runtime import keep_memory
 from .batching import by_token_budget, default_budget, pad, pad_id_of
+from .cores import on_all_cores
 from .names import ResolvedEncoder, resolve_encoder
+from .packed import PackedEncoder, batches_of_tokens
 from .pooling import pool
 from .spec import SPEC_FILE, EncoderSpec, read_spec
 
@@ -82,7 +84,7 @@ class BiEncoder:
         device: where it runs.
         document_dtype: of the computation for documents.
         query_dtype: for queries: float32, unless a caller that needs many, and not their last digits, sets another.
-        token_budget: padded tokens per batch.
+        token_budget: tokens per batch, padding included where there is any.
         max_batch: texts per batch at most, None for no limit.
         pad_id: token id used for padding.
     """
@@ -103,6 +105,7 @@ class BiEncoder:
         self.document_dtype = document_dtype(precision, self.device)
         self.query_dtype = torch.float32
         self._copies: dict[torch.dtype, nn.Module] = {}
+        self._packed: dict[torch.dtype, PackedEncoder | None] = {}
         self.token_budget = default_budget(self.device)
         self.pad_id = pad_id_of(tokenizer)
         self.max_batch: int | None = None
@@ -164,7 +167,7 @@ class BiEncoder:
     def encode_queries(self, queries: Sequence[str]) -> np.ndarray:
         """Vectors of queries, (n, dim) float32, computed in `query_dtype`."""
         texts = [self.spec.query_text(text) for text in queries]
-        return self._encode(texts, self.spec.query_max_length, self.query_dtype)
+        return self._encode(self.tokenize(texts, self.spec.query_max_length), self.query_dtype)
 
     def encode_documents(
         self,
@@ -190,9 +193,13 @@ class BiEncoder:
             )
         if titles is not None:
             firsts = [self.spec.document_text(title) for title in titles]
-            return self._encode(firsts, self.spec.document_max_length, self.document_dtype, documents, on_batch)
-        texts = [self.spec.document_text(text) for text in documents]
-        return self._encode(texts, self.spec.document_max_length, self.document_dtype, None, on_batch)
+            tokens = self.tokenize(firsts, self.spec.document_max_length, documents)
+        else:
+            tokens = self.tokenize([self.spec.document_text(text) for text in documents], self.spec.document_max_length)
+        packed = self._packed_pass
+        if packed is None:
+            return self._encode(tokens, self.document_dtype, on_batch)
+        return self._encode_packed(packed, tokens, on_batch)
 
     def identity(self) -> dict[str, Any]:
         """What decides a document's vector, JSON-ready: kept with an index and held against a query encoder."""
@@ -200,6 +207,14 @@ class BiEncoder:
 
     def tokenize(self, texts: Sequence[str], max_length: int, seconds: Sequence[str] | None = None) -> list[list[int]]:
         """Token ids of texts that already carry their prefix, truncated, with special tokens, unpadded."""
+        if not texts:
+            return []
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if hasattr(backend, "encode_batch_fast"):  # no offsets, no Python object per token: a quarter faster
+            backend.no_padding()
+            backend.enable_truncation(max_length, direction=self.tokenizer.truncation_side)
+            inputs = list(texts) if seconds is None else list(zip(texts, seconds, strict=True))
+            return [encoding.ids for encoding in backend.encode_batch_fast(inputs)]
         return self.tokenizer(
             list(texts),
             None if seconds is None else list(seconds),
@@ -212,29 +227,52 @@ class BiEncoder:
         )["input_ids"]
 
     def _encode(
-        self,
-        texts: Sequence[str],
-        max_length: int,
-        dtype: torch.dtype,
-        seconds: Sequence[str] | None = None,
-        on_batch: Callable[[int], None] | None = None,
+        self, tokens: Sequence[Sequence[int]], dtype: torch.dtype, on_batch: Callable[[int], None] | None = None
     ) -> np.ndarray:
-        vectors = np.empty((len(texts), self.spec.dimension), dtype=np.float32)
-        if not texts:
-            return vectors
-        tokens = self.tokenize(texts, max_length, seconds)
-        model = self._model(dtype)
+        vectors = np.empty((len(tokens), self.spec.dimension), dtype=np.float32)
+        model = self._model(dtype) if len(tokens) else None
         with torch.inference_mode():
             for rows in by_token_budget([len(ids) for ids in tokens], self.token_budget, self.max_batch):
                 ids, mask = pad([tokens[row] for row in rows], self.pad_id)
-                pooled = forward(model, ids.to(self.device), mask.to(self.device), self.spec.pooling)
-                pooled = pooled[:, : self.spec.dimension]
-                if self.spec.normalize:
-                    pooled = nn.functional.normalize(pooled, dim=1)
-                vectors[rows] = pooled.cpu().numpy()
+                vectors[rows] = self._finished(
+                    forward(model, ids.to(self.device), mask.to(self.device), self.spec.pooling)
+                )
                 if on_batch is not None:
                     on_batch(len(rows))
         return vectors
+
+    def _encode_packed(
+        self,
+        packed: PackedEncoder,
+        tokens: Sequence[Sequence[int]],
+        on_batch: Callable[[int], None] | None,
+    ) -> np.ndarray:
+        vectors = np.empty((len(tokens), self.spec.dimension), dtype=np.float32)
+
+        def work(rows: np.ndarray) -> None:
+            vectors[rows] = self._finished(packed.pooled([tokens[row] for row in rows], self.spec.pooling))
+
+        on_all_cores(
+            batches_of_tokens([len(ids) for ids in tokens], self.token_budget, self.max_batch),
+            work,
+            None if on_batch is None else lambda rows: on_batch(len(rows)),
+        )
+        return vectors
+
+    def _finished(self, pooled: Tensor) -> np.ndarray:
+        """Embeddings as vectors: cut to the dimensions wanted, normalised where the similarity is cosine."""
+        pooled = pooled[:, : self.spec.dimension]
+        return (nn.functional.normalize(pooled, dim=1) if self.spec.normalize else pooled).cpu().numpy()
+
+    @property
+    def _packed_pass(self) -> PackedEncoder | None:
+        """The pass for documents in bulk, None where there is none for this model and device."""
+        dtype = self.document_dtype
+        if self.device.type != "cpu" or dtype == torch.float16:
+            return None
+        if dtype not in self._packed:
+            self._packed[dtype] = PackedEncoder.of(self.backbone, dtype)
+        return self._packed[dtype]
 
     def _model(self, dtype: torch.dtype) -> nn.Module:
         if dtype == torch.float32:

@@ -1,0 +1,52 @@
+"""Sharing batches among the cores: a thread each, as waiting for one another within a small operation costs more."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import TypeVar
+
+import torch
+
+_T = TypeVar("_T")
+_MOST = 16
+"""Workers at most; beyond it, each gets several cores, as Python's lock would be the limit."""
+
+
+def on_all_cores(batches: Iterable[_T], work: Callable[[_T], None], done: Callable[[_T], None] | None = None) -> None:
+    """Works on batches, as many at a time as torch may use threads; which thread takes which changes no result.
+
+    Args:
+        batches: in the order in which they are begun; large ones first keep all cores busy to the end.
+        work: called in inference mode, in any thread.
+        done: called in this thread with every batch that is done.
+    """
+    threads = torch.get_num_threads()
+    workers = min(threads, _MOST)
+    if workers == 1:
+        with torch.inference_mode():
+            for batch in batches:
+                work(batch)
+                if done is not None:
+                    done(batch)
+        return
+    stop = threading.Event()
+
+    def one(batch: _T) -> _T:
+        if not stop.is_set():
+            with torch.inference_mode():
+                work(batch)
+        return batch
+
+    # the number of threads is one of the calling thread, and a default of those that are yet to come
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,)) as pool:
+        try:
+            for future in as_completed([pool.submit(one, batch) for batch in batches]):
+                if done is not None:
+                    done(future.result())
+                else:
+                    future.result()
+        finally:  # an error or Ctrl-C: what has not begun need not
+            stop.set()
+            torch.set_num_threads(threads)
