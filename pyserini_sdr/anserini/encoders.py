@@ -17,9 +17,12 @@ import torch
 
 from ..core.errors import DataError, SdrError, UsageError
 from ..core.runtime import keep_memory
-from ..model.batching import by_token_budget
-from ..model.encoder import identity_of, quiet_transformers, resolve_device, weights_fingerprint
+from ..model.device import resolve_device
+from ..model.encoder import identity_of
+from ..model.fingerprint import weights_fingerprint
 from ..model.names import resolve_encoder
+from ..model.pretrained import quiet_transformers
+from ..model.token_budget import by_token_budget
 from . import jvm
 from .encoder_classes import ENCODER_CLASSES, OURS, StockSpec, class_name, refuse_fixed
 

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ..core.errors import DataError
-from ..core.files import PARTIAL, read_lines
+from ..core.files import PARTIAL
 from ..core.progress import bar
-from .ids import IdHashes, hash_id
+from .ids import hash_id, repeated
+from .reading import Place, walk
 from .records import Document, DocumentParser
 
 __all__ = [
     "CorpusSummary",
     "Document",
     "corpus_files",
+    "duplicate_error",
     "duplicate_ids",
     "iter_documents",
     "iter_located",
     "scan_corpus",
 ]
+
+_BLOCK = 1024
+"""Documents between two remembered places."""
 
 
 def corpus_files(path: str | os.PathLike[str]) -> list[Path]:
@@ -67,26 +76,9 @@ def iter_located(
         stop: position after the last document wanted.
         on_error: gets the fault of a bad line, which is then passed over; left out, the fault is raised.
     """
-    parser = parser or DocumentParser()
-    position = 0
-    for file in corpus_files(path):
-        lines = read_lines(file)
-        while True:
-            try:
-                number, line = next(lines, (0, ""))
-                if not number or (stop is not None and position >= stop):
-                    break
-                if not line.strip():
-                    continue
-                position += 1
-                document = parser.parse(file, number, line) if position > start else None
-            except DataError as error:  # a fault of encoding ends the file: `lines` is exhausted after it
-                if on_error is None:
-                    raise
-                on_error(error)
-                continue
-            if document is not None:
-                yield file, number, document
+    files = corpus_files(path)
+    for place, document in walk(files, parser or DocumentParser(), start, stop, on_error=on_error):
+        yield files[place[0]], place[2] + 1, document
 
 
 def iter_documents(
@@ -97,6 +89,7 @@ def iter_documents(
     delimiter: str = "\n",
     start: int = 0,
     stop: int | None = None,
+    places: Sequence[Place] = (),
 ) -> Iterator[Document]:
     """Yields the documents of a corpus, streamed.
 
@@ -111,13 +104,14 @@ def iter_documents(
         delimiter: what separates the fields inside `contents`.
         start: position of the first document wanted, from 0.
         stop: position after the last document wanted.
+        places: of a `CorpusSummary` of the same files; reading then begins near `start`.
 
     Raises:
         DataError: with file and line: invalid JSON or UTF-8; an id that is missing, empty, not a string or integer, or
             contains white space; a missing or empty text.
     """
     parser = DocumentParser(docid_field, fields, delimiter)
-    for _, _, document in iter_located(path, parser, start=start, stop=stop):
+    for _, document in walk(corpus_files(path), parser, start, stop, places):
         yield document
 
 
@@ -130,12 +124,16 @@ class CorpusSummary:
         bytes: size of the files as stored.
         sha256: over ids and texts in reading order; the same however the corpus is split into files or compressed.
         files: the files, in reading order.
+        id_bytes: size of all ids, with one byte more for each.
+        places: of every 1,024th document.
     """
 
     count: int
     bytes: int
     sha256: str
     files: list[Path]
+    id_bytes: int = 0
+    places: Sequence[Place] = ()
 
 
 def scan_corpus(
@@ -153,46 +151,65 @@ def scan_corpus(
     """
     parser = DocumentParser(docid_field, fields, delimiter)
     files = corpus_files(path)
-    digest, ids = hashlib.sha256(), IdHashes()
-    documents = iter_located(path, parser)
-    for _, _, document in bar(documents, unit="doc", desc="scan corpus") if progress else documents:
-        ids.add(document.id)
-        text = (
-            document.contents if fields is None or document.title is None else f"{document.title}\n{document.contents}"
-        )
-        raw = text.encode("utf-8")
-        digest.update(b"%s %d\n%s\n" % (document.id.encode("utf-8"), len(raw), raw))
-    if not len(ids):
+    digest, hashes, places, id_bytes = hashlib.sha256(), array("q"), [], 0
+    block: list[bytes] = []
+    held = 0
+    with bar(unit="doc", desc="scan corpus") if progress else contextlib.nullcontext() as documents:
+        for count, (place, document) in enumerate(walk(files, parser)):
+            if count % _BLOCK == 0:
+                places.append(Place(count, *place))
+                if documents is not None:
+                    documents.update(len(hashes) - documents.n)
+            if held > 1 << 16:  # large pieces are hashed faster than small ones
+                digest.update(b"".join(block))
+                block.clear()
+                held = 0
+            hashes.append(hash(document.id))  # compared in this process only, and equal ones looked at again
+            id, text = document.id.encode("utf-8"), document.contents
+            raw = (text if fields is None or document.title is None else f"{document.title}\n{text}").encode("utf-8")
+            id_bytes += len(id) + 1
+            held += len(raw)
+            block.append(b"%s %d\n%s\n" % (id, len(raw), raw))
+        digest.update(b"".join(block))
+        if documents is not None:
+            documents.update(len(hashes) - documents.n)
+    if not hashes:
         raise DataError(files[0] if len(files) == 1 else path, "the corpus has no documents")
-    for id, first, second in duplicate_ids(path, parser, ids.repeated()):
+    for id, first, second in duplicate_ids(path, parser, repeated(np.frombuffer(hashes, np.int64)), hash):
         raise duplicate_error(id, first, second)
-    return CorpusSummary(len(ids), sum(file.stat().st_size for file in files), digest.hexdigest(), files)
+    size = sum(file.stat().st_size for file in files)
+    return CorpusSummary(len(hashes), size, digest.hexdigest(), files, id_bytes, places)
 
 
-Place = tuple[Path, int]
+Line = tuple[Path, int]
+"""A file and a line in it, from 1."""
 
 
-def duplicate_error(id: str, first: Place, second: Place) -> DataError:
+def duplicate_error(id: str, first: Line, second: Line) -> DataError:
     """The fault of a document id that occurs again; names both lines."""
     place = f"{first[0]}:{first[1]}"
     return DataError(second[0], f"duplicate document id {id!r}, first at {place}", line=second[1], remedy="remove one")
 
 
 def duplicate_ids(
-    path: str | os.PathLike[str], parser: DocumentParser, suspects: set[int]
-) -> Iterator[tuple[str, Place, Place]]:
+    path: str | os.PathLike[str],
+    parser: DocumentParser,
+    suspects: set[int],
+    hashed: Callable[[str], int] = hash_id,
+) -> Iterator[tuple[str, Line, Line]]:
     """Yields `(id, first place, later place)` of ids that occur again, reading the corpus a second time.
 
     Args:
         path: see `corpus_files`.
         parser: how lines become documents.
         suspects: id hashes that occur more than once; nothing is read if there are none.
+        hashed: the function that made them.
     """
     if not suspects:
         return
-    first: dict[str, Place] = {}
+    first: dict[str, Line] = {}
     for file, number, document in iter_located(path, parser, on_error=lambda error: None):
-        if hash_id(document.id) in suspects:
+        if hashed(document.id) in suspects:
             if document.id in first:
                 yield document.id, first[document.id], (file, number)
             else:

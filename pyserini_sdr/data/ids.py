@@ -36,8 +36,13 @@ class IdHashes:
 
     def repeated(self) -> set[int]:
         """Hashes that were added more than once: the only ids that can be duplicates."""
-        ordered = np.sort(self.array())
-        return set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+        return repeated(self.array())
+
+
+def repeated(hashes: np.ndarray) -> set[int]:
+    """The values that occur more than once in `hashes`, `(n,)` integers."""
+    ordered = np.sort(hashes)
+    return set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
 
 
 class IdSet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,10 @@ from ..trec.columns import encodable, id_problem
 
 ID_KEYS = ("id", "_id", "docid")
 """Keys that may hold the document id, in the order in which stock `pyserini.encode` looks for them."""
+
+_PLAIN_ID = re.compile(r"[!-~]+").fullmatch
+"""Whether an id is of ASCII without white space, which needs no further check."""
+_scan_json = json.JSONDecoder().scan_once
 
 
 class Problem(Exception):
@@ -62,7 +67,7 @@ class DocumentParser:
     def parse(self, path: Path, number: int, line: str) -> Document:
         """The document in `line` (its line end removed), or a `DataError` with `path:number`."""
         try:
-            record = json.loads(line)
+            record = _parse_json(line)
         except (ValueError, RecursionError) as error:
             raise DataError(path, f"invalid JSON ({error}): {shorten(line, 60)}", line=number) from error
         if not isinstance(record, dict):
@@ -79,6 +84,8 @@ class DocumentParser:
         return Document(id, contents, title)
 
     def _id(self, record: dict[str, Any]) -> str:
+        if self.docid_field is None and type(id := record.get("id")) is str and _PLAIN_ID(id):  # nearly always
+            return id
         keys = ID_KEYS if self.docid_field is None else (self.docid_field,)
         key = next((key for key in keys if record.get(key) is not None), None)
         if key is None:
@@ -123,6 +130,18 @@ class DocumentParser:
                 )
         named = dict(zip(self.fields, values, strict=True))
         return named.get("title"), named["text"]
+
+
+def _parse_json(line: str) -> Any:
+    """`json.loads`, at half its cost where the line is an object with nothing around it."""
+    if line.startswith("{"):
+        try:
+            value, end = _scan_json(line, 0)
+        except StopIteration:  # `loads` says what is wrong
+            return json.loads(line)
+        if end == len(line):
+            return value
+    return json.loads(line)
 
 
 def checked_id(value: Any, what: str) -> str:

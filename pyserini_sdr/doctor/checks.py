@@ -104,7 +104,7 @@ def check_torch() -> Check:
     """torch, its devices, and whether bf16 is fast here."""
     import torch
 
-    from ..model.encoder import has_bf16
+    from ..model.device import has_bf16
 
     flags = sorted(cpu_flags() & {"avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile", "bf16", "sve"})
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

@@ -23,14 +23,18 @@ EXAMPLES = """
   # a published encoder of another class, through stock Pyserini's (needs Java)
   python -m pyserini_sdr.encode input --corpus collection/corpus output --embeddings tct --to-faiss \\
     encoder --encoder castorini/tct_colbert-v2-hnp-msmarco --encoder-class tct_colbert
+  # without torch at query time: export the encoder once, encode by onnxruntime
+  python -m pyserini_sdr.encode input --corpus collection/corpus output --embeddings index --to-faiss \\
+    encoder --encoder checkpoint --backend onnx
   # two processes; the same files as one process writes
   torchrun --nproc-per-node 2 -m pyserini_sdr.encode input ... output ... encoder ...
 """
 DETAILS = """
 Takes stock's groups, flags and files: --embeddings DIR holds `index` and `docid` (with --to-faiss) or
 `embeddings.jsonl`. Pooling, normalisation, prefix and length come from the checkpoint unless a flag overrides them.
-The corpus is streamed; an interrupted run goes on where it stopped when the same command is given again.
-DIR/sdr_index.json is written last: an index that has it is complete.
+The corpus is checked, then streamed; an interrupted run goes on where it stopped when the same command is given again,
+with the chunk size and token budget that it began with. DIR/sdr_index.json is written last: an index that has it is
+complete. With --overwrite the old index stays until the new one is complete.
 """
 
 

@@ -1,26 +1,34 @@
 """Chunks: the unit of loss. A chunk is a vector file and an id file, valid once its checksum record is there.
 
 DIR/.encode/plan.json        what is being encoded with what; a resumed run must have the same plan
-DIR/.encode/00000.f32        vectors, row-major float32
+DIR/.encode/corpus.json      what the check of the corpus found, see `scan`
+DIR/.encode/00000.f32        vectors, row-major float32 (.f16: float16)
 DIR/.encode/00000.ids        one id per line
-DIR/.encode/00000.json       count and checksums, written last
+DIR/.encode/00000.json       count, tokens and checksums, written last
+DIR/.encode/00000.claim      only under several processes: one of them is at it
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..core.errors import DataError
-from ..core.files import PARTIAL, atomic_file, read_object, write_json
+from ..core.errors import DataError, SdrError
+from ..core.files import PARTIAL, atomic_file, partial_path, read_object, write_json
 from ..core.plan import hold_to_plan
+from ..core.runtime import available_cores
+from .layout import FOLDER
+from .options import ChunkDtype
 
-FOLDER = ".encode"
+__all__ = ["FOLDER", "ChunkStore"]
+
 _PLAN = "plan.json"
 
 
@@ -30,10 +38,18 @@ class ChunkStore:
     Args:
         directory: the output directory; chunks live in a hidden folder inside it until they are assembled.
         dimension: size of a vector.
+        dtype: of the stored vectors; float16 rounds them and takes half the space.
     """
 
-    def __init__(self, directory: Path, dimension: int) -> None:
+    def __init__(self, directory: Path, dimension: int, dtype: ChunkDtype = "float32") -> None:
         self.folder, self.dimension = directory / FOLDER, dimension
+        self.dtype = np.dtype(dtype)
+        self._suffix = f"f{8 * self.dtype.itemsize}"
+
+    def recorded_plan(self) -> dict[str, Any] | None:
+        """The plan of the run that was interrupted here; None if there is none."""
+        path = self.folder / _PLAN
+        return read_object(path, remedy="--overwrite to start anew") if path.exists() else None
 
     def open(self, plan: Mapping[str, Any]) -> None:
         """Starts a run, or resumes one with the same plan.
@@ -43,19 +59,37 @@ class ChunkStore:
         """
         hold_to_plan(self.folder / _PLAN, plan, output=self.folder.parent, what="an unfinished encoding")
 
-    def write(self, number: int, ids: Sequence[str], vectors: np.ndarray) -> None:
-        """Stores a chunk: files first, then the record that makes it valid."""
-        raw = np.ascontiguousarray(vectors, dtype=np.float32).tobytes()
+    def write(self, number: int, ids: Sequence[str], vectors: np.ndarray, tokens: int | None = None) -> None:
+        """Stores a chunk: files first, then the record that makes it valid.
+
+        Args:
+            number: of the chunk, from 0.
+            ids: one for each vector.
+            vectors: (n, dim) float32.
+            tokens: how many were encoded, if that is known.
+
+        Raises:
+            SdrError: a value that float16 cannot hold.
+        """
+        with np.errstate(over="ignore"):
+            stored = np.ascontiguousarray(vectors, dtype=self.dtype)
+        if self.dtype == np.float16 and not np.isfinite(stored).all():
+            raise SdrError("--chunk-dtype float16: a vector has values beyond 65504; use float32")
         text = "".join(f"{id}\n" for id in ids).encode()
-        for suffix, content in (("f32", raw), ("ids", text)):
+        raw = memoryview(stored).cast("B") if stored.size else b""
+        for suffix, content in ((self._suffix, raw), ("ids", text)):
             with atomic_file(self._path(number, suffix), "wb") as handle:
                 handle.write(content)
-        record = {"count": len(ids), "f32": hashlib.sha256(raw).hexdigest(), "ids": hashlib.sha256(text).hexdigest()}
-        write_json(self._path(number, "json"), record)
+        sums = {self._suffix: hashlib.sha256(raw).hexdigest(), "ids": hashlib.sha256(text).hexdigest()}
+        write_json(self._path(number, "json"), {"count": len(ids), "tokens": tokens, **sums})
+
+    def has_record(self, number: int) -> bool:
+        """Whether a chunk has been written; whether it is whole is not looked at."""
+        return self._path(number, "json").exists()
 
     def is_done(self, number: int, count: int) -> bool:
         """Whether a chunk is there, whole and undamaged; a damaged one counts as not there."""
-        if not self._path(number, "json").exists():
+        if not self.has_record(number):
             return False
         try:
             self._read(number, count)
@@ -63,10 +97,36 @@ class ChunkStore:
             return False
         return True
 
+    def settle(self, counts: Sequence[int]) -> list[bool]:
+        """Which chunks are there and whole; what a killed or damaged run left otherwise is removed."""
+        for leftover in self.folder.glob(f".*{PARTIAL}-*"):
+            leftover.unlink(missing_ok=True)
+        for claim in self.folder.glob("*.claim"):
+            claim.unlink(missing_ok=True)
+        with ThreadPoolExecutor(min(4, available_cores())) as pool:  # checksums are made without the interpreter
+            done = list(pool.map(self.is_done, range(len(counts)), counts))
+        for number, whole in enumerate(done):
+            if not whole:
+                self._path(number, "json").unlink(missing_ok=True)
+        return done
+
+    def claim(self, number: int) -> bool:
+        """Takes a chunk for this process; False if another one has it."""
+        try:
+            os.close(os.open(self._path(number, "claim"), os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            return False
+        return True
+
+    def tokens(self, numbers: Sequence[int]) -> int | None:
+        """Tokens of chunks together; None if that was not counted."""
+        counted = [read_object(self._path(number, "json")).get("tokens") for number in numbers]
+        return None if not counted or None in counted else sum(counted)
+
     def _read(self, number: int, count: int) -> tuple[bytes, bytes]:
         record = read_object(self._path(number, "json"), remedy="--overwrite to start anew")
         contents = []
-        for suffix in ("f32", "ids"):
+        for suffix in (self._suffix, "ids"):
             path = self._path(number, suffix)
             try:
                 content = path.read_bytes()
@@ -76,23 +136,35 @@ class ChunkStore:
                 raise DataError(path, "does not match its checksum", remedy="run the command again")
             contents.append(content)
         vectors, ids = contents
-        if record.get("count") != count or len(vectors) != count * self.dimension * 4 or ids.count(b"\n") != count:
+        size = count * self.dimension * self.dtype.itemsize
+        if record.get("count") != count or len(vectors) != size or ids.count(b"\n") != count:
             raise DataError(
                 self._path(number, "json"), f"chunk holds {record.get('count')} documents, expected {count}"
             )
         return vectors, ids
 
     def read_all(self, counts: Sequence[int]) -> Iterator[tuple[bytes, bytes]]:
-        """Yields `(vector bytes, id bytes)` of every chunk in order, checked; one chunk in memory at a time."""
+        """Yields `(float32 vector bytes, id bytes)` of every chunk in order, checked; one chunk in memory at a time."""
         for number, count in enumerate(counts):
-            yield self._read(number, count)
+            vectors, ids = self._read(number, count)
+            if self.dtype != np.float32:
+                vectors = np.frombuffer(vectors, self.dtype).astype(np.float32).tobytes()
+            yield vectors, ids
 
-    def remove(self, results: Iterable[str]) -> None:
-        """Deletes all chunks, and temporary files of the named results that a killed process left beside them."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        for name in results:
-            for leftover in self.folder.parent.glob(f".{name}{PARTIAL}-*"):
-                leftover.unlink(missing_ok=True)
+    def clear(self) -> None:
+        """Deletes everything of a run but the check of its corpus."""
+        (self.folder / _PLAN).unlink(missing_ok=True)
+        for path in self.folder.glob("*"):
+            if path.stem.isdigit():
+                path.unlink()
+
+    def remove(self) -> None:
+        """Deletes the folder, of which nothing is left under its name from the first moment on."""
+        if not self.folder.exists():
+            return
+        retired = partial_path(self.folder.with_name(FOLDER.removeprefix(".")))
+        self.folder.rename(retired)
+        shutil.rmtree(retired, ignore_errors=True)
 
     def _path(self, number: int, suffix: str) -> Path:
         return self.folder / f"{number:05d}.{suffix}"

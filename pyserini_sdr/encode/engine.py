@@ -2,52 +2,38 @@
 
 from __future__ import annotations
 
-import json
-import os
+import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..anserini.stock import faiss_search_command, path_warnings
 from ..core.errors import DataError, SdrError, UsageError
-from ..core.files import atomic_file
-from ..core.manifest import write_manifest
-from ..core.options import as_dict
 from ..core.progress import bar, note, warn
-from ..data.corpus import CorpusSummary, Document, scan_corpus
+from ..data.corpus import CorpusSummary
 from ..model.spec import EncoderSpec
+from . import scan
+from .assembly import assemble
 from .chunks import ChunkStore
-from .flat import flat_header
+from .layout import DOCID, EMBEDDINGS, INDEX, MANIFEST, RESULTS, held, remove_leftovers
 from .loading import load_any_encoder, stock_search_flags
-from .options import EncodeOptions, InputOptions
+from .options import EncodeOptions
+from .pipeline import DocumentEncoder, compute, prepare, run_stages
 from .ranks import ALONE, Rank, join_ranks
+from .settings import Settings, check_space, make_plan
 from .texts import Reading, document_texts
 
 if TYPE_CHECKING:
     from .loading import Encoder
 
-MANIFEST = "sdr_index.json"
-INDEX, DOCID, EMBEDDINGS = "index", "docid", "embeddings.jsonl"
-_RESULTS = (MANIFEST, INDEX, DOCID, EMBEDDINGS)
+__all__ = ["DOCID", "EMBEDDINGS", "INDEX", "MANIFEST", "encode", "encode_corpus", "load_encoder", "shard_bounds"]
 
-
-class DocumentEncoder(Protocol):
-    """What the engine needs of an encoder; `BiEncoder` is one."""
-
-    def encode_documents(
-        self,
-        documents: Sequence[str],
-        *,
-        titles: Sequence[str] | None = None,
-        on_batch: Callable[[int], None] | None = None,
-    ) -> np.ndarray: ...
-
-    def identity(self) -> dict[str, Any]: ...
+Bounds = Sequence[tuple[int, int]]
+"""First and last + 1 position of every chunk."""
 
 
 def encode(options: EncodeOptions) -> None:
@@ -80,6 +66,7 @@ def load_encoder(options: EncodeOptions) -> Encoder:
         side="document",
         device=chosen.device,
         precision=precision,
+        backend=chosen.backend,
         **chosen.spec_overrides(),
     )
     if isinstance(encoder.spec, EncoderSpec) and encoder.spec.queries_only:
@@ -90,8 +77,6 @@ def load_encoder(options: EncodeOptions) -> Encoder:
         raise UsageError(
             f"encoder: --dimension {chosen.dimension}: the encoder's dimension is {encoder.spec.dimension}"
         )
-    encoder.token_budget = chosen.token_budget or encoder.token_budget
-    encoder.max_batch = chosen.batch_size
     note(f"encoder: {encoder.resolved}")
     return encoder
 
@@ -105,157 +90,168 @@ def shard_bounds(count: int, shard_id: int, shard_num: int) -> tuple[int, int]:
 def encode_corpus(encoder: DocumentEncoder, options: EncodeOptions, rank: Rank = ALONE) -> Path:
     """Encodes a corpus into `options.output.embeddings` and returns that directory.
 
-    Every document is checked before the first is encoded. Chunks are encoded in turn by the ranks; a chunk that is
-    there already is not encoded again. Batches never cross a chunk, so neither a resumption nor the number of
-    processes changes a byte of the result.
+    Every document is checked before the first is encoded. Each process takes the next chunk that nobody has, until
+    there is none; a chunk that is there already is not encoded again. Batches never cross a chunk, so neither a
+    resumption nor the number of processes changes a byte of the result.
     """
-    directory, source = options.output.embeddings, options.input
-    start_time = time.perf_counter()
-    summary = _scan(source)
+    directory, begin = options.output.embeddings, time.perf_counter()
+    store = ChunkStore(directory, encoder.identity()["spec"]["dimension"], options.output.chunk_dtype)
+    with ExitStack() as stack:
+        if rank.index == 0:
+            stack.enter_context(held(directory))
+            summary, settings, bounds, done = _prepare(directory, store, encoder, options)
+        rank.barrier()
+        if rank.index > 0:
+            summary = scan.checked_corpus(store.folder, options.input)
+            settings = Settings.of_plan(store.recorded_plan() or {})
+            bounds = _chunk_bounds(summary, options, settings)
+            done = [store.has_record(number) for number in range(len(bounds))]
+        settings.apply(encoder)
+        checked = time.perf_counter()
+        _encode_missing(encoder, options, store, summary, bounds, done, rank)
+        rank.barrier()
+        if rank.index == 0:
+            encoded = time.perf_counter()
+            fresh = [number for number, finished in enumerate(done) if not finished]
+            tokens = store.tokens(fresh)
+            scan.refuse_changes(store.folder, options.input.corpus)
+            assemble(directory, store, options, settings, summary, bounds, encoder.identity())
+            count = sum(bounds[number][1] - bounds[number][0] for number in fresh)
+            _report(directory, bounds, count, tokens, (begin, checked, encoded, time.perf_counter()))
+    rank.barrier()
+    return directory
+
+
+def _prepare(
+    directory: Path, store: ChunkStore, encoder: DocumentEncoder, options: EncodeOptions
+) -> tuple[CorpusSummary, Settings, Bounds, list[bool]]:
+    """Checks the corpus, the plan of an interrupted run, its chunks, and the room on the disk."""
+    remove_leftovers(directory)
+    results = [name for name in RESULTS if (directory / name).exists()]
+    if results and not options.output.overwrite and not (store.folder / "plan.json").exists():
+        raise DataError(
+            directory, f"already holds {', '.join(results)}", remedy="give another directory or --overwrite"
+        )
+    try:
+        store.folder.mkdir(exist_ok=True)
+        summary = scan.check_corpus(store.folder, options.input)
+        recorded = _recorded_plan(store, options)
+        settings = Settings.choose(options, encoder, summary.count, recorded)
+        bounds = _chunk_bounds(summary, options, settings)
+        plan = make_plan(options, summary, settings, encoder.identity())
+        if recorded is not None and recorded != plan and options.output.overwrite:
+            recorded, settings = None, Settings.choose(options, encoder, summary.count, None)
+            bounds = _chunk_bounds(summary, options, settings)
+            plan = make_plan(options, summary, settings, encoder.identity())
+        if recorded is not None:
+            store.open(plan)  # refuses another one
+        counts = [last - first for first, last in bounds]
+        done = store.settle(counts) if recorded is not None else [False] * len(counts)
+        missing = sum(count for count, finished in zip(counts, done, strict=True) if not finished)
+        check_space(store, summary, counts, missing, options.output.to_faiss)
+        if recorded is None:
+            store.clear()
+            store.open(plan)
+    except BaseException:
+        if not (store.folder / "plan.json").exists():
+            shutil.rmtree(store.folder, ignore_errors=True)
+        raise
+    if recorded is not None:
+        note(f"resuming: {sum(done)} of {len(done)} chunks are there ({_in_words(settings)})")
+    else:
+        note(_in_words(settings))
+    return summary, settings, bounds, done
+
+
+def _recorded_plan(store: ChunkStore, options: EncodeOptions) -> dict[str, Any] | None:
+    try:
+        return store.recorded_plan()
+    except DataError:  # damaged
+        if not options.output.overwrite:
+            raise
+        return None
+
+
+def _in_words(settings: Settings) -> str:
+    most = f" and {settings.batch_size} texts" if settings.batch_size else ""
+    return f"chunks of {settings.chunk_size:,} documents, batches of {settings.token_budget:,} tokens{most} at most"
+
+
+def _chunk_bounds(summary: CorpusSummary, options: EncodeOptions, settings: Settings) -> Bounds:
+    source, size = options.input, settings.chunk_size
     start, stop = shard_bounds(summary.count, source.shard_id, source.shard_num)
     if start == stop:
         raise UsageError(
             f"--shard-num {source.shard_num}: shard {source.shard_id} of {summary.count} documents is empty"
         )
-    size = options.output.chunk_size
-    bounds = [(first, min(first + size, stop)) for first in range(start, stop, size)]
-    store = ChunkStore(directory, encoder.identity()["spec"]["dimension"])
-    if rank.index == 0:
-        _prepare(directory, store, encoder, options, summary)
-    rank.barrier()
-    done = [store.is_done(number, last - first) for number, (first, last) in enumerate(bounds)]
-    rank.barrier()  # nobody writes before everybody has looked
-    _encode_missing(encoder, options, store, bounds, done, rank)
-    rank.barrier()
-    if rank.index == 0:
-        _assemble(directory, store, encoder, options, summary, bounds)
-        seconds = time.perf_counter() - start_time
-        note(
-            f"encoded {stop - start:,} documents into {directory} in {seconds:.1f} s ({(stop - start) / seconds:.0f}/s)"
-        )
-    rank.barrier()
-    return directory
-
-
-def _scan(source: InputOptions) -> CorpusSummary:
-    return scan_corpus(source.corpus, docid_field=source.docid_field, fields=source.fields, delimiter=source.delimiter)
-
-
-def _prepare(
-    directory: Path, store: ChunkStore, encoder: DocumentEncoder, options: EncodeOptions, summary: CorpusSummary
-) -> None:
-    if directory.exists() and not directory.is_dir():
-        raise DataError(directory, "is a file, cannot make a directory there")
-    results = [name for name in _RESULTS if (directory / name).exists()]
-    if results and not options.output.overwrite and not store.folder.exists():
-        raise DataError(
-            directory, f"already holds {', '.join(results)}", remedy="give another directory or --overwrite"
-        )
-    if options.output.overwrite:
-        store.remove(_RESULTS)
-        for name in results:
-            (directory / name).unlink()
-    store.open(
-        {
-            "corpus": summary.sha256,
-            **asdict(Reading.of(options)),
-            "shard": [options.input.shard_id, options.input.shard_num],
-            "chunk_size": options.output.chunk_size,
-            "token_budget": options.encoder.token_budget,
-            "batch_size": options.encoder.batch_size,
-            **encoder.identity(),
-        }
-    )
+    return [(first, min(first + size, stop)) for first in range(start, stop, size)]
 
 
 def _encode_missing(
     encoder: DocumentEncoder,
     options: EncodeOptions,
     store: ChunkStore,
-    bounds: Sequence[tuple[int, int]],
+    summary: CorpusSummary,
+    bounds: Bounds,
     done: Sequence[bool],
     rank: Rank,
 ) -> None:
     todo = [number for number, finished in enumerate(done) if not finished]
-    mine = set(todo[rank.index :: rank.world])
-    if any(done) and rank.index == 0:
-        note(f"resuming: {sum(done)} of {len(done)} chunks are there")
-    if not mine:
+    if not todo:
         return
-    total = sum(last - first for number, (first, last) in enumerate(bounds) if number in mine)
-    first_position = bounds[min(mine)][0]
     reading = Reading.of(options)
-    documents = reading.documents(options.input.corpus, first_position, bounds[max(mine)][1])
-    with bar(total=total, unit="doc", desc="encode") as progress:
-        for number in range(min(mine), max(mine) + 1):
-            chunk = list(islice(documents, bounds[number][1] - bounds[number][0]))
-            if number not in mine:
-                continue
-            titles, texts = document_texts(chunk, reading)
-            vectors = encoder.encode_documents(texts, titles=titles, on_batch=progress.update)
-            _check_vectors(vectors, chunk)
-            store.write(number, [document.id for document in chunk], vectors)
+    reader = reading.reader(summary)
+    total = sum(bounds[number][1] - bounds[number][0] for number in todo)
+    progress = bar(total=total, unit="doc", desc="encode") if rank.index == 0 else None
+
+    def advance(count: int) -> None:
+        if progress is not None:
+            progress.update(count)
+
+    def numbers() -> Iterator[int]:
+        for number in todo:
+            if rank.world == 1 or store.claim(number):
+                yield number
+            else:
+                advance(bounds[number][1] - bounds[number][0])  # another process is at it
+
+    def read(number: int) -> tuple[list[str], Any]:
+        first, last = bounds[number]
+        chunk = reader.read(first, last)
+        if len(chunk) < last - first:
+            raise DataError(options.input.corpus, "has been changed while it was being encoded")
+        titles, texts = document_texts(chunk, reading)
+        return [document.id for document in chunk], prepare(encoder, texts, titles)
+
+    def write(number: int, read: tuple[list[str], Any], vectors: np.ndarray) -> None:
+        ids, prepared = read
+        _check_vectors(vectors, ids)
+        store.write(number, ids, vectors, getattr(prepared, "tokens", None))
+
+    with progress or nullcontext():
+        try:
+            run_stages(numbers(), read, lambda got: compute(encoder, got[1], advance), write)
+        finally:
+            reader.close()
 
 
-def _check_vectors(vectors: np.ndarray, chunk: Sequence[Document]) -> None:
+def _check_vectors(vectors: np.ndarray, ids: Sequence[str]) -> None:
     bad = ~np.isfinite(vectors).all(axis=1)
     if bad.any():
-        document = chunk[int(np.argmax(bad))]
         raise SdrError(
-            f"document {document.id!r}: the encoder gave NaN or infinite values; try --precision fp32, or check the "
-            "checkpoint"
+            f"document {ids[int(np.argmax(bad))]!r}: the encoder gave NaN or infinite values; try --precision fp32, or "
+            "check the checkpoint"
         )
 
 
-def _assemble(
-    directory: Path,
-    store: ChunkStore,
-    encoder: DocumentEncoder,
-    options: EncodeOptions,
-    summary: CorpusSummary,
-    bounds: Sequence[tuple[int, int]],
-) -> None:
-    counts = [last - first for first, last in bounds]
-    count, dimension = sum(counts), store.dimension
-    (directory / MANIFEST).unlink(missing_ok=True)
-    if options.output.to_faiss:
-        with atomic_file(directory / DOCID, "wb") as ids, atomic_file(directory / INDEX, "wb") as index:
-            index.write(flat_header(dimension, count))
-            for vectors, names in store.read_all(counts):
-                index.write(vectors)
-                ids.write(names)
-    else:
-        reading = Reading.of(options)
-        documents = reading.documents(options.input.corpus, bounds[0][0], bounds[-1][1])
-        with atomic_file(directory / EMBEDDINGS) as lines:
-            for vectors, names in store.read_all(counts):
-                rows = np.frombuffer(vectors, dtype=np.float32).reshape(-1, dimension)
-                for id, row, document in zip(names.decode().splitlines(), rows, documents, strict=False):
-                    record = {"id": id, "contents": _stock_contents(document, reading), "vector": row.tolist()}
-                    lines.write(json.dumps(record, ensure_ascii=False) + "\n")
-    write_manifest(
-        directory / MANIFEST,
-        "index",
-        config={name: as_dict(getattr(options, name)) for name in ("input", "output", "encoder")},
-        count=count,
-        dimension=dimension,
-        type="flat" if options.output.to_faiss else "embeddings",
-        corpus={
-            "path": os.fspath(options.input.corpus),
-            "sha256": summary.sha256,
-            "documents": summary.count,
-            "files": [os.fspath(path) for path in summary.files],
-            "reading": asdict(Reading.of(options)),
-        },
-        shard={"id": options.input.shard_id, "num": options.input.shard_num, "start": bounds[0][0]},
-        **encoder.identity(),
+def _report(directory: Path, bounds: Bounds, fresh: int, tokens: int | None, times: Sequence[float]) -> None:
+    """One line: how many documents, how long, and how fast those went that were encoded now."""
+    begin, checked, encoded, end = times
+    rate = ""
+    if fresh:
+        seconds = max(encoded - checked, 1e-9)
+        rate = f": {fresh / seconds:,.0f} documents/s" + (f", {tokens / seconds:,.0f} tokens/s" if tokens else "")
+    note(
+        f"encoded {bounds[-1][1] - bounds[0][0]:,} documents into {directory} in {end - begin:.1f} s "
+        f"(check {checked - begin:.1f} s, encode {encoded - checked:.1f} s{rate}, assemble {end - encoded:.1f} s)"
     )
-    store.remove(_RESULTS)
-
-
-def _stock_contents(document: Document, reading: Reading) -> str:
-    """The text as stock writes it beside a vector: the fields read, in their order, one per line."""
-    if reading.fields is None:  # contents begin with the title already
-        return document.contents
-    values = {"title": document.title or "", "text": document.contents}
-    return "\n".join(values[name] for name in reading.fields if name in values)

@@ -7,27 +7,46 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..anserini import compat
 from ..anserini.encoder_classes import ENCODER_CLASSES, OURS, StockSpec, class_name
-from ..model.encoder import BiEncoder
+from ..core.errors import UsageError
+from .options import Backend
 
 if TYPE_CHECKING:
     from ..anserini.encoders import StockEncoder
+    from ..model.encoder import BiEncoder
+    from ..model.onnx import OnnxEncoder
 
-    Encoder = BiEncoder | StockEncoder
+    Encoder = BiEncoder | OnnxEncoder | StockEncoder
 
 
 def load_any_encoder(
-    name: str | Path, encoder_class: str | None = None, *, side: Literal["document", "query"], **options: Any
+    name: str | Path,
+    encoder_class: str | None = None,
+    *,
+    side: Literal["document", "query"],
+    backend: Backend = "torch",
+    **options: Any,
 ) -> Encoder:
     """A `BiEncoder`, or a `StockEncoder` where a class other than `auto` is asked for (that one takes a Java).
+
+    What a backend does not need is not imported: with `onnx`, an encoder that has been exported loads without torch.
 
     Args:
         name: see `model.names.resolve_encoder`.
         encoder_class: see `anserini.encoder_classes`.
         side: what it is for.
+        backend: `torch`, or `onnx` for an `OnnxEncoder`.
         options: for `BiEncoder.load` or `StockEncoder`.
     """
     if class_name(encoder_class) == OURS:
+        if backend == "onnx":
+            from ..model.onnx import OnnxEncoder
+
+            return OnnxEncoder.load(name, **options)
+        from ..model.encoder import BiEncoder
+
         return BiEncoder.load(name, **options)
+    if backend == "onnx":
+        raise UsageError(f"--backend onnx: an encoder of class {encoder_class!r} runs in stock Pyserini's own way only")
     from ..anserini.encoders import StockEncoder  # not before it is asked for: encoding needs no pyserini
 
     return StockEncoder(name, encoder_class, side=side, **options)

@@ -12,6 +12,8 @@ from ..core import options as opt
 from ..core.errors import UsageError
 from ..core.options import at_least, option
 
+Backend = Literal["torch", "onnx"]
+ChunkDtype = Literal["float32", "float16"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
@@ -40,8 +42,15 @@ class OutputOptions:
 
     embeddings: Path = option(help="directory to make", metavar="DIR")
     to_faiss: bool = option(False, help="write index and docid for FAISS, else embeddings.jsonl")
-    overwrite: bool = option(False, help="replace what is there, finished or not")
-    chunk_size: int = option(4096, help="documents per resumable chunk", check=at_least(1))
+    overwrite: bool = option(False, help="replace what is there, finished or not; an old index stays until then")
+    chunk_size: int | None = option(
+        None,
+        help="documents per resumable chunk (default: 4096 on a CPU; up to 32768 on a GPU, for a large corpus)",
+        check=at_least(1),
+    )
+    chunk_dtype: ChunkDtype = option(
+        "float32", help="of vectors in chunks; float16 halves their space and rounds them (the index is float32)"
+    )
 
 
 @dataclass
@@ -75,6 +84,7 @@ class EncoderOptions:
         check=at_least(1),
     )
     device: str = option("auto", help="cpu, cuda, cuda:N or auto")
+    backend: Backend = option("torch", help="onnx: export the encoder once and run it by onnxruntime, in fp32")
     precision: Precision = option("auto", help="of the computation; auto is bf16 where the hardware has it")
     fp16: bool = option(False, help="the same as --precision fp16")
     pooling: Literal["cls", "mean"] | None = option(None, help="default: the encoder's")

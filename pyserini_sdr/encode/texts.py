@@ -9,7 +9,9 @@ from typing import Any
 
 from ..anserini.encoder_classes import ENCODER_CLASSES, class_name
 from ..core.errors import UsageError
-from ..data.corpus import Document, iter_documents
+from ..data.corpus import CorpusSummary, Document, iter_documents
+from ..data.reading import Place, StretchReader
+from ..data.records import DocumentParser
 from .options import EncodeOptions
 
 
@@ -64,8 +66,14 @@ class Reading:
         names = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in stored.items() if name in names})
 
-    def documents(self, corpus: str | os.PathLike[str], start: int = 0, stop: int | None = None) -> Iterator[Document]:
-        """The documents of `corpus` from position `start` to `stop`, streamed."""
+    def documents(
+        self,
+        corpus: str | os.PathLike[str],
+        start: int = 0,
+        stop: int | None = None,
+        places: Sequence[Place] = (),
+    ) -> Iterator[Document]:
+        """The documents of `corpus` from position `start` to `stop`, streamed; `places` are of a `CorpusSummary`."""
         return iter_documents(
             corpus,
             docid_field=self.docid_field,
@@ -73,7 +81,13 @@ class Reading:
             delimiter=self.delimiter,
             start=start,
             stop=stop,
+            places=places,
         )
+
+    def reader(self, summary: CorpusSummary) -> StretchReader:
+        """Reads stretches of a corpus that has been checked."""
+        parser = DocumentParser(self.docid_field, self.fields, self.delimiter)
+        return StretchReader(summary.files, parser, summary.places)
 
 
 def document_texts(chunk: Sequence[Document], reading: Reading) -> tuple[list[str] | None, list[str]]:

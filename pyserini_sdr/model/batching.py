@@ -1,30 +1,13 @@
-"""Batches by token budget: texts of similar length together, so that little is padding."""
+"""Padded batches of token ids."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-
-
-def by_token_budget(lengths: Sequence[int], budget: int, most: int | None = None) -> Iterator[np.ndarray]:
-    """Index batches, longest texts first, each at most `budget` tokens after padding (and at least one text).
-
-    Args:
-        lengths: tokens of each text.
-        budget: padded tokens per batch.
-        most: texts per batch at most.
-    """
-    order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
-    start = 0
-    while start < len(order):
-        width = max(int(lengths[order[start]]), 1)
-        stop = start + max(1, min(budget // width, most or budget))
-        yield order[start:stop]
-        start = stop
 
 
 def pad(ids: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from .encoder import quiet_transformers
+from .pretrained import quiet_transformers
 from .spec import EncoderSpec
 
 

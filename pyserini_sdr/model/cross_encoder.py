@@ -15,11 +15,14 @@ from torch import Tensor, nn
 from ..core.errors import DataError, SdrError, UsageError
 from ..core.files import atomic_directory
 from ..core.runtime import keep_memory
-from .batching import by_token_budget, default_budget, pad, pad_id_of
+from .batching import default_budget, pad, pad_id_of
 from .checkpoint import save_model
-from .encoder import check_report, document_dtype, load_pretrained, resolve_device, weights_fingerprint
+from .device import document_dtype, resolve_device
+from .fingerprint import weights_fingerprint
 from .names import ResolvedEncoder, resolve_encoder
+from .pretrained import check_report, load_pretrained
 from .spec import position_limit, tokenizer_limit
+from .token_budget import by_token_budget
 
 AUTO_CLASS = "AutoModelForSequenceClassification"
 LONGEST = 512

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
-import hashlib
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,59 +13,20 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import DataError, SdrError, UsageError
-from ..core.files import file_sha256
 from ..core.runtime import keep_memory
-from .batching import by_token_budget, default_budget, pad, pad_id_of
+from .batching import default_budget, pad, pad_id_of
 from .cores import on_all_cores
+from .device import document_dtype, resolve_device
+from .fingerprint import weights_fingerprint
 from .names import ResolvedEncoder, resolve_encoder
-from .packed import PackedEncoder, batches_of_tokens
+from .packed import PackedEncoder
 from .pooling import pool
+from .pretrained import load_weights
 from .spec import SPEC_FILE, EncoderSpec, read_spec
+from .token_budget import Prepared, batches_of_tokens, by_token_budget
 
 RAW_BACKBONE = {"pooling": "mean", "similarity": "cosine"}
 """What `train` makes of a backbone that says nothing about pooling."""
-
-HEADS = (  # of pre-training and classification, which AutoModel leaves out: BERT, RoBERTa, DistilBERT, ModernBERT, ...
-    *("cls.", "lm_head.", "vocab_", "classifier.", "qa_outputs.", "generator_", "discriminator_"),
-    *("head.", "decoder.", "lm_predictions.", "mask_predictions."),
-)
-"""Beginnings of names of weights that a transformer without a head may leave unused."""
-
-
-def resolve_device(device: str | None) -> torch.device:
-    """`auto`/None → a GPU if there is one (under `torchrun` each process its own), else the CPU.
-
-    A device that is named and does not exist is an error, never a silent CPU.
-    """
-    if device in (None, "auto"):
-        if not torch.cuda.is_available():
-            return torch.device("cpu")
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-    if device == "cuda" and torch.cuda.is_available() and "LOCAL_RANK" in os.environ:  # not the first GPU for all
-        return resolve_device("auto")
-    try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"--device {device}: {str(error).splitlines()[0]}") from error
-    return chosen
-
-
-@functools.cache
-def has_bf16(kind: str) -> bool:
-    """Whether bf16 is faster than float32 on this machine's `cpu` or `cuda` device."""
-    if kind == "cuda":
-        return torch.cuda.get_device_capability() >= (8, 0)
-    if kind == "cpu":
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    return False
-
-
-def document_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """`auto` → bf16 where the hardware has it, else float32; or the one named (`fp32`, `bf16`, `fp16`)."""
-    if precision == "auto":
-        return torch.bfloat16 if has_bf16(device.type) else torch.float32
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
 class BiEncoder:
@@ -186,20 +144,26 @@ class BiEncoder:
         Raises:
             UsageError: an encoder of queries only.
         """
+        return self.encode_prepared(self.prepare_documents(documents, titles=titles), on_batch=on_batch)
+
+    def prepare_documents(self, documents: Sequence[str], *, titles: Sequence[str] | None = None) -> Prepared:
+        """The first part of `encode_documents`: prefixes and tokens. It may run while other documents are encoded."""
         if self.spec.queries_only:
             raise UsageError(
                 f"{self.resolved or 'this encoder'}: encodes queries only; encode documents with "
                 f"{self.spec.document_encoder}"
             )
+        length = self.spec.document_max_length
         if titles is not None:
-            firsts = [self.spec.document_text(title) for title in titles]
-            tokens = self.tokenize(firsts, self.spec.document_max_length, documents)
-        else:
-            tokens = self.tokenize([self.spec.document_text(text) for text in documents], self.spec.document_max_length)
+            return Prepared(self.tokenize([self.spec.document_text(title) for title in titles], length, documents))
+        return Prepared(self.tokenize([self.spec.document_text(text) for text in documents], length))
+
+    def encode_prepared(self, prepared: Prepared, *, on_batch: Callable[[int], None] | None = None) -> np.ndarray:
+        """The second part of `encode_documents`: vectors (n, dim) float32."""
         packed = self._packed_pass
         if packed is None:
-            return self._encode(tokens, self.document_dtype, on_batch)
-        return self._encode_packed(packed, tokens, on_batch)
+            return self._encode(prepared.ids, self.document_dtype, on_batch)
+        return self._encode_packed(packed, prepared.ids, on_batch)
 
     def identity(self) -> dict[str, Any]:
         """What decides a document's vector, JSON-ready: kept with an index and held against a query encoder."""
@@ -297,93 +261,3 @@ def identity_of(encoder: Any, dtype: torch.dtype) -> dict[str, Any]:
         "precision": str(dtype).removeprefix("torch."),
         "device": encoder.device.type,
     }
-
-
-def weights_fingerprint(directory: Path) -> str:
-    """A hash over the weight files of a checkpoint directory."""
-    files = sorted(directory.glob("*.safetensors")) or sorted(directory.glob("pytorch_model*.bin"))
-    if not files:
-        raise DataError(directory, "holds no weights (*.safetensors)")
-    return hashlib.sha256("".join(file_sha256(path) for path in files).encode()).hexdigest()
-
-
-@contextlib.contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Silences loading bars and reports; what they would tell is checked instead."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def load_weights(directory: Path) -> tuple[nn.Module, Any]:
-    """The float32 transformer and the tokenizer of a checkpoint directory; no weight may be missing or unexpected."""
-    backbone, tokenizer, report = load_pretrained(directory, "AutoModel", "an encoder")
-    heads = () if (directory / SPEC_FILE).exists() else HEADS
-    check_report(directory, report, may_lack=("pooler.",), may_have=heads)
-    return backbone, tokenizer
-
-
-def load_pretrained(directory: Path, auto_class: str, what: str, **options: Any) -> tuple[nn.Module, Any, Any]:
-    """A float32 model, its tokenizer, and transformers' report on its weights, for `check_report`.
-
-    Args:
-        directory: local checkpoint directory.
-        auto_class: name of the class of transformers that makes the model.
-        what: the model in words, for the message.
-        options: for `from_pretrained`.
-    """
-    import transformers
-
-    with quiet_transformers():
-        try:
-            model, report = getattr(transformers, auto_class).from_pretrained(
-                directory,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # reported, and refused by `check_report` with their names
-                dtype=torch.float32,
-                local_files_only=True,
-                **options,
-            )
-            tokenizer = transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
-        except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-            cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise DataError(directory, f"cannot be loaded as {what}: {cause}") from error
-        except Exception as error:  # safetensors raises its own type for a damaged file
-            if type(error).__module__.startswith("safetensors"):
-                raise DataError(directory, f"damaged weights: {error}") from error
-            raise
-    return model, tokenizer, report
-
-
-def check_report(
-    directory: Path, report: Any, *, may_lack: tuple[str, ...] = (), may_have: tuple[str, ...] = ()
-) -> None:
-    """Refuses weights that are missing or unexpected: transformers only logs them and goes on with random ones.
-
-    Args:
-        directory: the checkpoint, for the message.
-        report: of `load_pretrained`.
-        may_lack: beginnings of names of weights that the checkpoint may lack (or have in another shape).
-        may_have: beginnings of names of weights that the model need not use.
-    """
-    missing = [key for key in report["missing_keys"] if not key.startswith(may_lack)]
-    unexpected = [
-        key for key in report["unexpected_keys"] if not key.endswith("position_ids") and not key.startswith(may_have)
-    ]
-    names = [str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"]]
-    mismatched = [name for name in names if not name.startswith(may_lack)]
-    for kind, keys in (("missing", missing), ("unexpected", unexpected), ("misshapen", mismatched)):
-        if keys:
-            raise DataError(
-                directory,
-                f"{len(keys)} weights are {kind} ({', '.join(sorted(keys)[:3])}{', …' if len(keys) > 3 else ''})",
-                remedy="the checkpoint does not fit its config.json",
-            )

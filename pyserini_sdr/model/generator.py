@@ -8,10 +8,13 @@ import torch
 
 from ..core.errors import DataError, UsageError
 from ..core.runtime import keep_memory
-from .batching import by_token_budget, pad
-from .encoder import document_dtype, quiet_transformers, resolve_device, weights_fingerprint
+from .batching import pad
+from .device import document_dtype, resolve_device
+from .fingerprint import weights_fingerprint
 from .names import resolve_encoder
+from .pretrained import quiet_transformers
 from .spec import position_limit
+from .token_budget import by_token_budget
 
 
 class QueryGenerator:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .batching import by_token_budget, pad
+from .batching import pad
 from .encoder import BiEncoder
 from .pooling import pool
+from .token_budget import by_token_budget
 
 
 def forward_layers(model: nn.Module, ids: Tensor, mask: Tensor, pooling: str) -> Tensor:

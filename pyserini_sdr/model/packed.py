@@ -8,7 +8,7 @@ the products (oneDNN). Row counts come in few sizes, as oneDNN compiles a kernel
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -61,26 +61,6 @@ class Group:
     mask: Tensor | None
     span: slice
     width: int
-
-
-def batches_of_tokens(lengths: Sequence[int], budget: int, most: int | None = None) -> Iterator[np.ndarray]:
-    """Index batches, longest texts first, each of at most `budget` tokens (and at least one text).
-
-    Args:
-        lengths: tokens of each text.
-        budget: tokens per batch.
-        most: texts per batch at most.
-    """
-    sizes = np.asarray(lengths, dtype=np.int64)
-    order = np.argsort(-sizes, kind="stable")
-    ends = np.cumsum(sizes[order])
-    start = 0
-    while start < len(order):
-        used = int(ends[start - 1]) if start else 0
-        stop = max(int(np.searchsorted(ends, used + budget, side="right")), start + 1)
-        stop = min(stop, start + most) if most else stop
-        yield order[start:stop]
-        start = stop
 
 
 def pack(texts: Sequence[Sequence[int]], dtype: torch.dtype = torch.float32, *, biased: bool = False) -> Packing:

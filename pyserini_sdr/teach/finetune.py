@@ -24,8 +24,9 @@ from ..data.sampling import sample_positions
 from ..data.store import DocumentStore
 from ..model.checkpoint import save_model
 from ..model.cross_encoder import AUTO_CLASS, CrossEncoder, pair_length
-from ..model.encoder import HEADS, check_report, document_dtype, load_pretrained, resolve_device
+from ..model.device import document_dtype, resolve_device
 from ..model.names import resolve_encoder
+from ..model.pretrained import HEADS, check_report, load_pretrained
 from ..model.training import full_disk_in_words, last_checkpoint, set_dropout
 from .dev import Dev, HeldOutGroups, RerankedRun
 from .layouts import iter_input

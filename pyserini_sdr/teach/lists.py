@@ -15,8 +15,8 @@ from torch.utils.data import Dataset
 from ..core.errors import SdrError
 from ..data.group import Candidate, Group
 from ..data.sampling import sample_positions
-from ..model.batching import by_token_budget
 from ..model.cross_encoder import CrossEncoder, TokenizedPair, logits
+from ..model.token_budget import by_token_budget
 
 List = tuple[str, list[str]]
 """A query and its documents, the positive first."""

@@ -13,7 +13,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from ..core.files import read_json, write_json
 from ..model.cross_encoder import CrossEncoder
-from ..model.encoder import quiet_transformers
+from ..model.pretrained import quiet_transformers
 from ..model.training import Progress, attention, on_one_device, whole_batches
 from .dev import Dev
 from .lists import ListSource, ListStep

@@ -17,7 +17,8 @@ from ..core.files import atomic_file
 from ..core.plan import hold_to_plan
 from ..core.progress import note, warn
 from ..data.collection import Collection
-from ..model.encoder import BiEncoder, document_dtype
+from ..model.device import document_dtype
+from ..model.encoder import BiEncoder
 from ..model.names import resolve_encoder
 from ..model.spec import is_for_queries_only, is_raw_backbone
 from ..model.training import on_one_device, set_dropout

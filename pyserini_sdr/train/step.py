@@ -10,9 +10,10 @@ from torch.utils.checkpoint import checkpoint
 
 from ..core.errors import SdrError
 from ..losses.base import LossBatch, Need
-from ..model.batching import by_token_budget, default_budget, pad, pad_id_of
+from ..model.batching import default_budget, pad, pad_id_of
 from ..model.encoder import BiEncoder, forward
 from ..model.layers import forward_layers
+from ..model.token_budget import by_token_budget
 from .batches import TextBatch
 from .gather import gather_rows, share
 from .teachers import Teachers

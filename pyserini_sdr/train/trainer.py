@@ -15,7 +15,8 @@ from transformers import PrinterCallback, Trainer, TrainerState, TrainingArgumen
 
 from ..core.files import read_json, write_json
 from ..model.checkpoint import save_checkpoint
-from ..model.encoder import BiEncoder, load_weights
+from ..model.encoder import BiEncoder
+from ..model.pretrained import load_weights
 from ..model.training import Progress, attention, whole_batches
 from .batches import BatchSource
 from .dev import DevEvaluator

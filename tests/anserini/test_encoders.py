@@ -18,7 +18,7 @@ from pyserini_sdr.anserini.encoders import StockEncoder
 from pyserini_sdr.anserini.java import Java, NoJavaError
 from pyserini_sdr.core.errors import DataError, SdrError, UsageError
 from pyserini_sdr.encode.loading import stock_search_flags
-from pyserini_sdr.model.encoder import weights_fingerprint
+from pyserini_sdr.model.fingerprint import weights_fingerprint
 
 from .stock_models import make_ance, make_dpr
 

@@ -12,7 +12,7 @@ from pyserini_sdr.collection.commands import COMMAND
 from pyserini_sdr.core.errors import DataError, UsageError
 from pyserini_sdr.data.collection import Collection
 from pyserini_sdr.data.corpus import iter_documents
-from pyserini_sdr.model.encoder import weights_fingerprint
+from pyserini_sdr.model.fingerprint import weights_fingerprint
 
 
 def execute(*argv: object) -> int:

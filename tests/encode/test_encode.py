@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import faiss
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from pyserini_sdr.core.errors import DataError, SdrError, UsageError
 from pyserini_sdr.encode import engine
 from pyserini_sdr.encode.flat import HEADER_BYTES, flat_header
+from pyserini_sdr.encode.loading import load_any_encoder
+from pyserini_sdr.index.store import open_index
 from pyserini_sdr.model.encoder import BiEncoder
 
 from .make import read_index, run_encode
@@ -279,3 +282,25 @@ def test_stock_command_is_printed(
     text = capsys.readouterr().err
     assert f"python -m pyserini.search.faiss --index {folder}" in text
     assert "--encoder-class auto --pooling mean --l2-norm --query-prefix what:" in text
+
+
+def test_onnx_gives_the_same_vectors(
+    index: Path, tiny_collection: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnx", reason="the package onnx is not installed")
+    copy = shutil.copytree(checkpoint, tmp_path / "checkpoint")
+    settings = ("--backend", "onnx")
+    folder = run_encode(tiny_collection, tmp_path / "i", copy, out=("--to-faiss",), model=settings)
+    (ids, vectors), (expected_ids, expected) = read_index(folder), read_index(index)
+    assert ids == expected_ids
+    np.testing.assert_allclose(vectors, expected, atol=1e-5)
+    manifest = json.loads((folder / "sdr_index.json").read_text())
+    assert (manifest["backend"], manifest["precision"]) == ("onnx", "float32")
+    assert "tokens/s" in capsys.readouterr().err
+    for made in (folder, index):  # by either, and asked by the other
+        open_index(made).check_encoder(load_any_encoder(copy, side="query", backend="onnx", device="cpu"))
+
+
+def test_onnx_is_for_our_encoders() -> None:
+    with pytest.raises(UsageError, match="--backend onnx: an encoder of class 'ance' runs in stock Pyserini's own way"):
+        load_any_encoder("name", "ance", side="document", backend="onnx")

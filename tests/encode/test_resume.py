@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pyserini_sdr.core.errors import DataError
-from pyserini_sdr.encode import engine
+from pyserini_sdr.encode import assembly
 from pyserini_sdr.encode.chunks import FOLDER, ChunkStore
 from pyserini_sdr.index.store import open_index
 
@@ -60,7 +60,7 @@ def interrupted(tiny_collection: Path, checkpoint: Path, tmp_path: Path, monkeyp
 
 def assert_unfinished_then_resumed(target: Path, collection: Path, checkpoint: Path, whole: Path) -> None:
     assert not (target / "sdr_index.json").exists()
-    with pytest.raises(DataError, match="holds an unfinished encoding; give the encode command again to finish it"):
+    with pytest.raises(DataError, match=r"holds an unfinished encoding.*; give the encode command again to finish it"):
         open_index(target)
     run_encode(collection, target, checkpoint)
     assert same_bytes(target, whole)
@@ -77,10 +77,10 @@ def test_killed_process_leaves_no_index_and_is_resumed(
         "from pyserini_sdr.encode.__main__ import COMMAND\n"
         "from pyserini_sdr.encode.chunks import ChunkStore\n"
         "write = ChunkStore.write\n"
-        "def die(self, number, ids, vectors):\n"
+        "def die(self, number, *args):\n"
         "    if number == 1:\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    write(self, number, ids, vectors)\n"
+        "    write(self, number, *args)\n"
         "ChunkStore.write = die\n"
         "COMMAND.execute('encode', sys.argv[1:])\n"
     )
@@ -101,7 +101,7 @@ def test_interrupted_before_the_manifest(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(engine, "write_manifest", interrupt)
+        patch.setattr(assembly, "write_manifest", interrupt)
         run_encode(tiny_collection, tmp_path / "index", checkpoint)
     assert same_bytes(tmp_path / "index", whole)
     assert_unfinished_then_resumed(tmp_path / "index", tiny_collection, checkpoint, whole)

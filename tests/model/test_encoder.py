@@ -13,7 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pyserini_sdr.core.errors import DataError, SdrError, UsageError
-from pyserini_sdr.model.encoder import BiEncoder, load_weights, resolve_device
+from pyserini_sdr.model.device import resolve_device
+from pyserini_sdr.model.encoder import BiEncoder
+from pyserini_sdr.model.pretrained import load_weights
 from pyserini_sdr.model.spec import SPEC_FILE, EncoderSpec
 
 WEIGHTS = "model.safetensors"

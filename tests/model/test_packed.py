@@ -15,7 +15,8 @@ from torch import nn
 from pyserini_sdr.model import packed as packed_module
 from pyserini_sdr.model.batching import pad
 from pyserini_sdr.model.encoder import BiEncoder, forward
-from pyserini_sdr.model.packed import PackedEncoder, batches_of_tokens, pack
+from pyserini_sdr.model.packed import PackedEncoder, pack
+from pyserini_sdr.model.token_budget import batches_of_tokens
 
 _SIZES = {"vocab_size": 100, "max_position_embeddings": 140}
 _BERT = {**_SIZES, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}

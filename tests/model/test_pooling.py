@@ -10,8 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyserini_sdr.model.batching import by_token_budget, pad
+from pyserini_sdr.model.batching import pad
 from pyserini_sdr.model.pooling import pool
+from pyserini_sdr.model.token_budget import by_token_budget
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(1, 5), st.integers(0, 2**32 - 1))

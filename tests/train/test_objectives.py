@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 from pyserini_sdr.core.errors import DataError, UsageError
 from pyserini_sdr.encode.__main__ import COMMAND as ENCODE
 from pyserini_sdr.losses import LOSSES
-from pyserini_sdr.model.encoder import BiEncoder, load_weights
+from pyserini_sdr.model.encoder import BiEncoder
+from pyserini_sdr.model.pretrained import load_weights
 from pyserini_sdr.model.spec import EncoderSpec
 from pyserini_sdr.search.searcher import Searcher
 from pyserini_sdr.train.__main__ import COMMAND as TRAIN

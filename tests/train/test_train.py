@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from pyserini_sdr.core.errors import DataError, SdrError, UsageError
-from pyserini_sdr.model.encoder import BiEncoder, load_weights
+from pyserini_sdr.model.encoder import BiEncoder
+from pyserini_sdr.model.pretrained import load_weights
 from pyserini_sdr.train import engine
 from pyserini_sdr.train.__main__ import COMMAND as TRAIN
 

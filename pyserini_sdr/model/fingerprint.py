@@ -1,0 +1,22 @@
+"""Identity of a checkpoint's weights, without torch."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from ..core.errors import DataError
+from ..core.files import file_sha256
+
+
+def weight_files(directory: Path) -> list[Path]:
+    """The weight files of a checkpoint directory; none if it has lost them."""
+    return sorted(directory.glob("*.safetensors")) or sorted(directory.glob("pytorch_model*.bin"))
+
+
+def weights_fingerprint(directory: Path) -> str:
+    """A hash over the weight files of a checkpoint directory."""
+    files = weight_files(directory)
+    if not files:
+        raise DataError(directory, "holds no weights (*.safetensors)")
+    return hashlib.sha256("".join(file_sha256(path) for path in files).encode()).hexdigest()
