@@ -1,117 +1,142 @@
-"""`index build`: a flat index from embedding files or another flat index, streamed."""
+"""`index build`: an index of any type from vectors, streamed."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ..anserini.topics import load_topics
 from ..core.errors import DataError, UsageError
-from ..core.files import atomic_file, read_jsonl, require_directory
-from ..core.manifest import read_manifest, write_manifest
+from ..core.files import file_sha256
+from ..core.manifest import write_manifest
 from ..core.options import as_dict
-from ..core.progress import bar, note
-from ..data.records import Problem, checked_id
-from ..encode.engine import DOCID, INDEX, MANIFEST
-from ..encode.flat import flat_header
+from ..core.progress import note
+from ..encode.layout import DOCID, EMBEDDINGS, INDEX, MANIFEST
+from ..encode.loading import load_any_encoder
+from . import faiss_files
+from .make import faiss_threads, make, trained_from
 from .options import BuildOptions
-from .store import open_index
-
-_BLOCK = 4096
-
-Block = tuple[list[str], np.ndarray]
-"""Ids, and vectors (n, dim) float32."""
+from .parameters import check_flags, resolve
+from .pool import Pool
+from .quality import likeness, measure, report, stored_queries
+from .replace import replacing
+from .room import check_room, size_text
+from .sources import IndexSource, Source, block_rows, describe_sources, open_sources, origin
+from .store import Index
+from .types import TYPES, building_bytes, file_bytes
+from .writing import as_indexes, write_docids, write_flat
 
 
 def build(options: BuildOptions) -> None:
-    """Builds the index and writes its manifest last."""
-    source, output = require_directory(options.input, "input directory"), options.output
-    if output.resolve() == source.resolve():
+    """Builds the index; it appears with its ids and manifest at once, when all is done."""
+    check_flags(options)
+    check_output(options.output, options.input, options.overwrite)
+    sources = open_sources(options.input)
+    count, dimension = sum(source.count for source in sources), sources[0].dimension
+    parameters = resolve(options, count, dimension)
+    learned = None
+    if options.train_from is not None:
+        learned = trained_from(options.train_from, options.type, dimension, options.nprobe)
+        parameters |= faiss_files.parameters_of(learned)
+    if options.check_size:
+        _check_room(options, sources, parameters)
+    with replacing(options.output) as folder, faiss_threads(options.threads):
+        facts: dict[str, Any] = {}
+        if options.type == "flat":
+            write_flat(sources, folder)
+        else:
+            indexes = as_indexes(sources, folder / "spool")
+            write_docids(indexes, folder)
+            pool = Pool(indexes)
+            index = make(options.type, pool, parameters, seed=options.seed, learned=learned)
+            faiss_files.write(index, folder / INDEX)
+            if options.eval_queries:
+                facts = _measure(options, Index(folder, index, indexes[0].index.docids, _manifest_of(sources)), pool)
+        count = finish(
+            folder,
+            options,
+            options.type,
+            parameters=parameters,
+            sources=describe_sources(sources),
+            **facts,
+            **origin(sources),
+        )
+    size = size_text((options.output / INDEX).stat().st_size)
+    note(f"{options.output}: {count:,} vectors of dimension {dimension}, {options.type}, {size}")
+    if facts:
+        print(f"{options.output}: {report(facts['quality'])}")
+
+
+def check_output(output: Path, inputs: list[Path], overwrite: bool) -> None:
+    """Refuses an output that is an input, or that holds an index already."""
+    if output.resolve() in [path.resolve() for path in inputs]:
         raise UsageError(f"--output {output}: is the input directory")
-    if (output / INDEX).exists() and not options.overwrite:
+    if (output / INDEX).exists() and not overwrite:
         raise DataError(output, "already holds an index", remedy="give another directory or --overwrite")
-    blocks = _blocks(source)
-    try:
-        first = next(blocks)
-    except StopIteration:
-        raise DataError(source, "holds no vectors") from None
-    dimension, count = first[1].shape[1], 0
-    (output / MANIFEST).unlink(missing_ok=True)
-    with atomic_file(output / INDEX, "wb") as index, atomic_file(output / DOCID) as names:
-        index.write(flat_header(dimension, 0))
-        with bar(unit="doc", desc="index") as progress:
-            for ids, vectors in chain([first], blocks):
-                index.write(vectors.tobytes())
-                names.writelines(f"{id}\n" for id in ids)
-                count += len(ids)
-                progress.update(len(ids))
-        index.seek(0)
-        index.write(flat_header(dimension, count))
-    made_by = read_manifest(source / MANIFEST) if (source / MANIFEST).exists() else {}
-    inherited = {
-        key: made_by[key] for key in ("encoder", "weights", "spec", "precision", "corpus", "shard") if key in made_by
-    }
+    for other in (EMBEDDINGS, "segments_*"):  # whose manifest would be lost, or which is Lucene's
+        if any(output.glob(other)):
+            what = EMBEDDINGS if other == EMBEDDINGS else "a Lucene index"
+            raise DataError(output, f"holds {what}", remedy="give another directory")
+
+
+def finish(folder: Path, options: Any, type: str, *, exact: bool = True, **facts: Any) -> int:
+    """Writes the manifest of the index files in `folder`; returns the number of vectors.
+
+    Args:
+        options: of the command.
+        type: of the index.
+        exact: the vectors that it was made of are those of the encoder.
+        facts: for the manifest.
+    """
+    index = faiss_files.open_mapped(folder / INDEX)
     write_manifest(
-        output / MANIFEST,
+        folder / MANIFEST,
         "index",
         config=as_dict(options),
-        count=count,
-        dimension=dimension,
-        type=options.type,
-        source=os.fspath(source),
-        **inherited,
+        count=index.ntotal,
+        dimension=index.d,
+        type=type,
+        exact=exact and TYPES[type].exact,
+        stock=TYPES[type].stock,
+        files={
+            name: {"bytes": (folder / name).stat().st_size, "sha256": file_sha256(folder / name)}
+            for name in (INDEX, DOCID)
+        },
+        **facts,
     )
-    note(f"{output}: {count:,} vectors of dimension {dimension}")
+    return index.ntotal
 
 
-def _blocks(source: Path) -> Iterator[Block]:
-    if (source / INDEX).exists():
-        index = open_index(source)
-        for start in range(0, len(index), _BLOCK):
-            stop = min(start + _BLOCK, len(index))
-            yield index.docids[start:stop], index.vectors(start, stop)
-        return
-    files = sorted(source.glob("*.jsonl"))
-    if not files:
-        raise DataError(source, f"holds neither {INDEX} nor embedding .jsonl files")
-    ids: list[str] = []
-    vectors: list[np.ndarray] = []
-    dimension: int | None = None
-    seen: set[str] = set()
-    for file in files:
-        for number, record in read_jsonl(file):
-            id, vector = record.get("id"), record.get("vector")
-            try:
-                id = checked_id(id, "document id")
-            except Problem as problem:
-                raise DataError(file, problem.args[0], line=number, remedy=problem.args[1]) from None
-            if id in seen:
-                raise DataError(file, f"duplicate document id {id!r}", line=number, remedy="remove one")
-            seen.add(id)
-            row = _vector(file, number, vector)
-            if dimension is not None and len(row) != dimension:
-                raise DataError(file, f"vector of dimension {len(row)} after ones of {dimension}", line=number)
-            dimension = len(row)
-            ids.append(id)
-            vectors.append(row)
-            if len(ids) == _BLOCK:
-                yield ids, np.stack(vectors)
-                ids, vectors = [], []
-    if ids:
-        yield ids, np.stack(vectors)
+def _check_room(options: BuildOptions, sources: list[Source], parameters: dict[str, int]) -> None:
+    count, dimension = sum(source.count for source in sources), sources[0].dimension
+    disk = file_bytes(options.type, count, dimension, parameters) + 24 * count
+    if options.type != "flat" and not all(isinstance(source, IndexSource) for source in sources):
+        disk += file_bytes("flat", count, dimension, {})
+    memory = building_bytes(options.type, count, dimension, parameters, block_rows(dimension))
+    check_room(options.output, disk=disk, memory=memory)
 
 
-def _vector(file: Path, number: int, value: object) -> np.ndarray:
-    try:
-        with np.errstate(over="ignore"):  # becomes infinite, and is refused as such
-            row = np.asarray(value, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise DataError(file, "vector: expected a list of numbers", line=number) from error
-    if row.ndim != 1 or not len(row):
-        raise DataError(file, "vector: expected a list of numbers", line=number)
-    if not np.isfinite(row).all():
-        raise DataError(file, "vector: NaN or infinite value", line=number)
-    return row
+def _manifest_of(sources: list[Source]) -> dict[str, Any]:
+    return {key: value for key, value in origin(sources).items() if key in ("encoder", "weights", "spec")}
+
+
+def _measure(options: BuildOptions, index: Index, pool: Pool) -> dict[str, Any]:
+    own: np.ndarray | None = None
+    if options.queries is None:
+        queries, own = stored_queries(pool, options.eval_queries, options.seed)
+        of = "stored vectors as queries"
+    else:
+        topics = list(load_topics(options.queries).values())[: options.eval_queries]
+        if "encoder" not in (index.manifest or {}):
+            raise UsageError(f"--queries {options.queries}: the input does not tell its encoder; leave it out")
+        if index.stock_class is not None and not index.stock_class.one_checkpoint:
+            raise UsageError(f"--queries {options.queries}: the encoder has a checkpoint of its own for queries")
+        encoder = load_any_encoder(index.manifest["encoder"], side="query", **index.encoder_settings())
+        index.check_encoder(encoder)
+        queries, of = encoder.encode_queries(topics), f"topics of {options.queries}"
+    facts: dict[str, Any] = {"quality": {**measure(index, pool, queries, own), "of": of}}
+    if not TYPES[options.type].exact:
+        facts["likeness"] = likeness(index, pool, pool.sample(options.eval_queries, options.seed))
+    return facts

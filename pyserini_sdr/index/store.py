@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import faiss
 import numpy as np
 
 from ..anserini.encoder_classes import ENCODER_CLASSES, OURS, EncoderClass, StockSpec, class_name
 from ..core.errors import DataError, UsageError
-from ..core.files import read_lines, require_directory
+from ..core.files import require_directory
 from ..core.manifest import read_manifest
-from ..encode.chunks import FOLDER
-from ..encode.engine import DOCID, INDEX, MANIFEST
+from ..encode.layout import DOCID, EMBEDDINGS, FOLDER, INDEX, MANIFEST
 from ..model.spec import EncoderSpec
+from . import faiss_files
+from .binary import search_binary
+from .docids import read_docids
+from .replace import WRITING, complete
+from .types import TYPES
 
 if TYPE_CHECKING:
     from ..encode.loading import Encoder
@@ -28,24 +32,30 @@ class Index:
 
     Args:
         directory: where it is.
-        faiss_index: the FAISS index, searched by inner product.
-        docids: id of every vector.
+        faiss_index: the FAISS index, searched by inner product (of type `binary`: by Hamming distance).
+        docids: id of every vector (a list, or `DocIds` where they are very many).
         manifest: what `sdr_index.json` says; None for an index made by stock Pyserini.
     """
 
     directory: Path
     faiss_index: Any
-    docids: list[str]
+    docids: Sequence[str]
     manifest: dict[str, Any] | None
 
     @cached_property
     def spec(self) -> EncoderSpec | StockSpec | None:
         """How its documents were encoded, None if nobody wrote it down."""
-        if self.manifest is None or "spec" not in self.manifest:
-            return None
-        values = self.manifest["spec"]
-        kind = StockSpec if isinstance(values, dict) and "encoder_class" in values else EncoderSpec
-        return kind.from_dict(values, self.directory / MANIFEST)
+        return spec_of(self.manifest, self.directory / MANIFEST)
+
+    @cached_property
+    def type(self) -> str:
+        """Its name in `index.types.TYPES`, or FAISS's name of a class that we do not make."""
+        return faiss_files.type_of(self.faiss_index)
+
+    @property
+    def exact(self) -> bool:
+        """Whether it gives back the vectors as the encoder made them."""
+        return self.type in TYPES and TYPES[self.type].exact and (self.manifest or {}).get("exact", True)
 
     @property
     def stock_class(self) -> EncoderClass | None:
@@ -107,54 +117,108 @@ class Index:
             )
 
     def vectors(self, start: int, stop: int) -> np.ndarray:
-        """Stored (or reconstructed) vectors (stop − start, dim) float32."""
-        return self.faiss_index.reconstruct_n(start, stop - start)
+        """Stored (or reconstructed) vectors (stop − start, dim) float32; `DataError` if the file is damaged."""
+        try:
+            return faiss_files.vectors(self.faiss_index, start, stop)
+        except RuntimeError as error:
+            raise faiss_files.unreadable_vectors(self.directory / INDEX, error) from error
+
+    def take(self, positions: np.ndarray) -> np.ndarray:
+        """Stored (or reconstructed) vectors of some positions, (len(positions), dim) float32."""
+        try:
+            return faiss_files.take(self.faiss_index, positions)
+        except RuntimeError as error:
+            raise faiss_files.unreadable_vectors(self.directory / INDEX, error) from error
+
+    def search(self, vectors: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
+        """The best vectors for each query, whatever the type of the index.
+
+        Args:
+            vectors: (n, dim) float32.
+            depth: results per query; no more than there are vectors.
+
+        Returns:
+            Scores (n, depth) float32, larger is better, inner products (of compressed vectors where it holds those),
+            and positions (n, depth) int64. A position of −1 means that an approximate index found no more.
+        """
+        queries = np.ascontiguousarray(vectors, dtype=np.float32)
+        depth = min(depth, len(self))
+        if not depth:
+            return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
+        if self.type == "binary":
+            return search_binary(self.faiss_index, queries, depth)
+        return self.faiss_index.search(queries, depth)
+
+    def tune(self, *, nprobe: int | None = None, ef_search: int | None = None) -> None:
+        """Searches more, or less, than the index file says from here on.
+
+        Raises:
+            UsageError: the type has no such parameter.
+        """
+        faiss_files.set_search(self.faiss_index, self.directory, nprobe=nprobe, ef_search=ef_search)
+
+
+def spec_of(manifest: Mapping[str, Any] | None, path: Path) -> EncoderSpec | StockSpec | None:
+    """The encoder spec that a manifest holds, None if it holds none; `path` is its file, for messages."""
+    if manifest is None or "spec" not in manifest:
+        return None
+    values = manifest["spec"]
+    kind = StockSpec if isinstance(values, dict) and "encoder_class" in values else EncoderSpec
+    return kind.from_dict(values, path)
 
 
 def require_index_directory(directory: Path) -> Path:
     """`directory` if it holds a finished index; else a `DataError` that says what it is."""
     directory = require_directory(directory, "index directory")
+    complete(directory)
+    if (directory / FOLDER).exists() and not all((directory / name).exists() for name in (INDEX, DOCID, MANIFEST)):
+        raise DataError(
+            directory,
+            f"holds an unfinished encoding ({chunks_done(directory)} chunks are there)",
+            remedy="give the encode command again to finish it",
+        )
     if not (directory / INDEX).exists() or not (directory / DOCID).exists():
-        if (directory / FOLDER).exists():
+        if (directory / WRITING).exists():
+            raise DataError(directory, "holds an unfinished index", remedy="give the command that makes it again")
+        if (directory / EMBEDDINGS).exists():
             raise DataError(
-                directory, "holds an unfinished encoding", remedy="give the encode command again to finish it"
-            )
-        if (directory / "embeddings.jsonl").exists():
-            raise DataError(
-                directory, "holds embeddings.jsonl, not an index", remedy="python -m pyserini_sdr.index build makes one"
+                directory, f"holds {EMBEDDINGS}, not an index", remedy="python -m pyserini_sdr.index build makes one"
             )
         if any(directory.glob("segments_*")):
             raise DataError(directory, "is a Lucene index", remedy="search it with python -m pyserini_sdr.search bm25")
         raise DataError(directory, f"is not an index directory ({INDEX} and {DOCID} are missing)")
-    if (directory / FOLDER).exists() and not (directory / MANIFEST).exists():
-        raise DataError(directory, "holds an unfinished encoding", remedy="give the encode command again to finish it")
     return directory
 
 
-def read_docids(directory: Path) -> list[str]:
-    """The ids of an index, one per line of its `docid` file."""
-    docids = [line for _, line in read_lines(directory / DOCID)]
-    if "" in docids:
-        raise DataError(directory / DOCID, "empty document id", line=docids.index("") + 1)
-    return docids
+def chunks_done(directory: Path) -> int:
+    """Chunks of an unfinished encoding that have their record."""
+    return sum(1 for path in (directory / FOLDER).glob("*.json") if path.stem.isdigit())
 
 
 def open_index(directory: Path) -> Index:
-    """Opens an index directory for searching.
+    """Opens an index directory for searching; the file is mapped, not read, where FAISS can do so.
 
     Raises:
         DataError: not an index, unfinished, damaged, or with another number of ids than vectors.
         UsageError: a metric under which larger scores are worse.
     """
     directory = require_index_directory(Path(directory))
+    before = _state(directory)
+    index = _open(directory)
+    if _state(directory) != before:  # replaced between the opening of its files
+        index = _open(directory)
+    return index
+
+
+def _state(directory: Path) -> list[tuple[int, int]]:
+    found = [directory / name for name in (INDEX, DOCID, MANIFEST) if (directory / name).exists()]
+    return [(path.stat().st_ino, path.stat().st_mtime_ns) for path in found]
+
+
+def _open(directory: Path) -> Index:
     manifest = read_manifest(directory / MANIFEST) if (directory / MANIFEST).exists() else None
-    try:
-        index = faiss.read_index(str(directory / INDEX), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
-    except RuntimeError as error:
-        raise DataError(
-            directory / INDEX, f"cannot be read by faiss: {_cause(error)}", remedy="build it anew"
-        ) from error
-    docids = read_docids(directory)
+    index = faiss_files.open_mapped(directory / INDEX)
+    docids = read_docids(directory / DOCID)
     if index.ntotal != len(docids):
         raise DataError(
             directory / DOCID, f"holds {len(docids)} ids for {index.ntotal} vectors", remedy="build the index anew"
@@ -165,14 +229,9 @@ def open_index(directory: Path) -> Index:
             f"says {manifest.get('count')} vectors, index holds {index.ntotal}",
             remedy="build it anew",
         )
-    if index.metric_type != faiss.METRIC_INNER_PRODUCT:
+    if not faiss_files.is_inner_product(index):
         raise UsageError(
             f"{directory}: an L2 index: its scores are distances, which trec_eval would rank upside down; "
             "build one by inner product"
         )
     return Index(directory, index, docids, manifest)
-
-
-def _cause(error: RuntimeError) -> str:
-    text = str(error).strip().splitlines()[0]
-    return text.rsplit("Error: ", 1)[-1][:200]

@@ -29,6 +29,10 @@ RAW_BACKBONE = {"pooling": "mean", "similarity": "cosine"}
 """What `train` makes of a backbone that says nothing about pooling."""
 
 
+_BULK = 512
+"""Tokens from which queries are packed: fewer would be filled up to a round number of rows."""
+
+
 class BiEncoder:
     """One encoder for queries and documents.
 
@@ -125,7 +129,9 @@ class BiEncoder:
     def encode_queries(self, queries: Sequence[str]) -> np.ndarray:
         """Vectors of queries, (n, dim) float32, computed in `query_dtype`."""
         texts = [self.spec.query_text(text) for text in queries]
-        return self._encode(self.tokenize(texts, self.spec.query_max_length), self.query_dtype)
+        tokens = self.tokenize(texts, self.spec.query_max_length)
+        many = sum(map(len, tokens)) >= _BULK
+        return self._vectors(tokens, self.query_dtype, self._packed_pass(self.query_dtype) if many else None)
 
     def encode_documents(
         self,
@@ -160,10 +166,8 @@ class BiEncoder:
 
     def encode_prepared(self, prepared: Prepared, *, on_batch: Callable[[int], None] | None = None) -> np.ndarray:
         """The second part of `encode_documents`: vectors (n, dim) float32."""
-        packed = self._packed_pass
-        if packed is None:
-            return self._encode(prepared.ids, self.document_dtype, on_batch)
-        return self._encode_packed(packed, prepared.ids, on_batch)
+        dtype = self.document_dtype
+        return self._vectors(prepared.ids, dtype, self._packed_pass(dtype), on_batch)
 
     def identity(self) -> dict[str, Any]:
         """What decides a document's vector, JSON-ready: kept with an index and held against a query encoder."""
@@ -190,37 +194,32 @@ class BiEncoder:
             return_token_type_ids=False,
         )["input_ids"]
 
-    def _encode(
-        self, tokens: Sequence[Sequence[int]], dtype: torch.dtype, on_batch: Callable[[int], None] | None = None
+    def _vectors(
+        self,
+        tokens: Sequence[Sequence[int]],
+        dtype: torch.dtype,
+        packed: PackedEncoder | None,
+        on_batch: Callable[[int], None] | None = None,
     ) -> np.ndarray:
+        """Vectors (n, dim) float32 of token ids, by the packed pass where there is one."""
         vectors = np.empty((len(tokens), self.spec.dimension), dtype=np.float32)
+        lengths = [len(ids) for ids in tokens]
+        if packed is not None:
+
+            def work(rows: np.ndarray) -> None:
+                vectors[rows] = self._finished(packed.pooled([tokens[row] for row in rows], self.spec.pooling))
+
+            counted = None if on_batch is None else lambda rows: on_batch(len(rows))
+            on_all_cores(batches_of_tokens(lengths, self.token_budget, self.max_batch), work, counted)
+            return vectors
         model = self._model(dtype) if len(tokens) else None
         with torch.inference_mode():
-            for rows in by_token_budget([len(ids) for ids in tokens], self.token_budget, self.max_batch):
+            for rows in by_token_budget(lengths, self.token_budget, self.max_batch):
                 ids, mask = pad([tokens[row] for row in rows], self.pad_id)
-                vectors[rows] = self._finished(
-                    forward(model, ids.to(self.device), mask.to(self.device), self.spec.pooling)
-                )
+                pooled = forward(model, ids.to(self.device), mask.to(self.device), self.spec.pooling)
+                vectors[rows] = self._finished(pooled)
                 if on_batch is not None:
                     on_batch(len(rows))
-        return vectors
-
-    def _encode_packed(
-        self,
-        packed: PackedEncoder,
-        tokens: Sequence[Sequence[int]],
-        on_batch: Callable[[int], None] | None,
-    ) -> np.ndarray:
-        vectors = np.empty((len(tokens), self.spec.dimension), dtype=np.float32)
-
-        def work(rows: np.ndarray) -> None:
-            vectors[rows] = self._finished(packed.pooled([tokens[row] for row in rows], self.spec.pooling))
-
-        on_all_cores(
-            batches_of_tokens([len(ids) for ids in tokens], self.token_budget, self.max_batch),
-            work,
-            None if on_batch is None else lambda rows: on_batch(len(rows)),
-        )
         return vectors
 
     def _finished(self, pooled: Tensor) -> np.ndarray:
@@ -228,10 +227,8 @@ class BiEncoder:
         pooled = pooled[:, : self.spec.dimension]
         return (nn.functional.normalize(pooled, dim=1) if self.spec.normalize else pooled).cpu().numpy()
 
-    @property
-    def _packed_pass(self) -> PackedEncoder | None:
-        """The pass for documents in bulk, None where there is none for this model and device."""
-        dtype = self.document_dtype
+    def _packed_pass(self, dtype: torch.dtype) -> PackedEncoder | None:
+        """The pass for many texts, None where there is none for this model and device."""
         if self.device.type != "cpu" or dtype == torch.float16:
             return None
         if dtype not in self._packed:

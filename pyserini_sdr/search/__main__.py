@@ -13,6 +13,8 @@ COMMAND = CommandGroup(
             "  python -m pyserini_sdr.search dense --index index --topics topics.test.tsv --output dense.trec\n"
             "  python -m pyserini_sdr.search dense --index index --encoder checkpoint --topics topics.jsonl \\\n"
             "    --output dense.trec.gz --hits 100 --remove-query\n"
+            "  python -m pyserini_sdr.search dense --index shard0 shard1 --topics topics.test.tsv \\\n"
+            "    --output dense.trec --prf-depth 5 --prf-method rocchio\n"
             "  python -m pyserini_sdr.search dense --index dpr --topics dpr-nq-test --output dpr.trec \\\n"
             "    --encoder facebook/dpr-question_encoder-multiset-base --encoder-class dpr",
         ),

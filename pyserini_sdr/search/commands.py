@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -20,18 +19,18 @@ from ..core.progress import bar, note, warn
 from ..data.collection import Collection
 from ..data.store import DocumentStore
 from ..encode.loading import stock_search_flags
+from ..index.types import TYPES
 from ..model.cross_encoder import CrossEncoder
 from ..model.encoder import BiEncoder
 from ..model.names import resolve_encoder
 from ..model.spec import is_raw_backbone
 from ..trec.fuse import fuse
 from ..trec.run import Ranking, RunWriter, rank
-from .options import BM25Options, DenseOptions, HybridOptions, QueryEncoderOptions, RerankOptions, RunOptions
+from .background import in_background
+from .feedback import Feedback
+from .options import BM25Options, DenseOptions, HybridOptions, RerankOptions, RunOptions
 from .rerank import PairScorer, rerank_run
 from .searcher import Searcher
-
-if TYPE_CHECKING:
-    from ..encode.loading import Encoder
 
 Results = Iterator[tuple[str, Ranking]]
 
@@ -39,13 +38,15 @@ Results = Iterator[tuple[str, Ranking]]
 def dense(options: DenseOptions) -> None:
     """Writes a dense run and prints the stock command that gives the same."""
     topics = load_topics(options.topics)
-    searcher = _open(options.index, options)
+    settings = options.feedback()
+    feedback = None if settings is None else Feedback(**settings)
+    searcher = _open(options)
     _write(
         options,
-        "sdr-dense",
-        _dense_results(searcher, topics, options),
+        "sdr-dense" if feedback is None else f"sdr-dense-{feedback.method}-{feedback.depth}",
+        bar(_dense_results(searcher, topics, options, feedback), total=len(topics), unit="topic", desc="dense"),
         len(topics),
-        stock=_stock_dense(options, searcher.encoder),
+        stock=_stock_dense(options, searcher),
         **searcher.encoder.identity(),
     )
 
@@ -69,19 +70,19 @@ def bm25(options: BM25Options) -> None:
 
 
 def hybrid(options: HybridOptions) -> None:
-    """Searches both sides topic by topic and writes the fused run."""
+    """Searches both sides at once and writes the run of both, fused topic by topic."""
     topics = load_topics(options.topics)
-    searcher = _open(options.index, options)
+    searcher = _open(options)
     settings = _rule_options(options)
     fuse([{}, {}], options.rule, **settings)  # refuses what does not fit the rule before anything is searched
     tag = "-".join(["sdr", options.rule, *(f"{key}={_short(value)}" for key, value in settings.items())])
-    with BM25Searcher(options.bm25_index, options.k1, options.b) as sparse:
-        both = zip(
-            _dense_results(searcher, topics, options, progress=False),
-            _bm25_results(sparse, topics, options),
-            strict=True,
-        )
+    with (
+        BM25Searcher(options.bm25_index, options.k1, options.b) as sparse,
+        in_background(_dense_results(searcher, topics, options)) as dense_results,
+    ):  # BM25 stays in this thread, in which the JVM was started
+        both = zip(dense_results, _bm25_results(sparse, topics, options), strict=True)
         fused = ((qid, _fuse(first, second, options, settings)) for (qid, first), (_, second) in both)
+        fused = bar(fused, total=len(topics), unit="topic", desc="hybrid")
         fusion = {"rule": options.rule, **settings}
         _write(options, tag, fused, len(topics), fusion=fusion, **searcher.encoder.identity())
 
@@ -123,33 +124,49 @@ def _refuse_raw(name: str) -> None:
         )
 
 
-def _stock_dense(options: DenseOptions, encoder: Encoder) -> StockCommand | None:
+def _stock_dense(options: DenseOptions, searcher: Searcher) -> StockCommand | None:
     """The stock command that gives the same run, None where stock has no such thing."""
+    encoder = searcher.encoder
     if encoder.resolved is None or options.remove_query or options.output_format != "trec":
+        return None
+    if len(searcher.indexes) > 1 or options.nprobe is not None:
+        return None
+    (index,) = searcher.indexes
+    if index.type in TYPES and not TYPES[index.type].stock:
         return None
     flags = stock_search_flags(encoder)
     if flags is None:
         return None
-    for path, role in ((encoder.resolved.directory, "encoder"), (options.index, "index"), (options.topics, "topics")):
+    for path, role in ((encoder.resolved.directory, "encoder"), (index.directory, "index"), (options.topics, "topics")):
         for warning in path_warnings(path, role):
             warn(warning)
-    return faiss_search_command(
-        index=options.index,
+    command = faiss_search_command(
+        index=index.directory,
         topics=options.topics,
         output=f"{options.output}.stock",
         hits=options.hits,
         **flags,
     )
+    more = {"ef_search": options.ef_search}
+    if options.prf_depth:
+        more |= {name: value for name, value in vars(options).items() if name.startswith(("prf_", "rocchio_"))}
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in more.items() if value is not None]
+    return StockCommand(command.module, (*command.args, *words))
 
 
-def _open(index: Path, options: QueryEncoderOptions) -> Searcher:
+def _open(options: DenseOptions | HybridOptions) -> Searcher:
     overrides = {key: value for key, value in options.spec_overrides().items() if value is not None}
     searcher = Searcher(
-        index,
+        options.index,
         options.encoder,
-        threads=getattr(options, "threads", 0),
+        threads=options.threads,
         encoder_class=options.encoder_class,
+        backend=options.backend,
         device=options.device,
+        faiss_device=options.faiss_device,
+        nprobe=options.nprobe,
+        ef_search=options.ef_search,
+        memory=None if options.memory is None else options.memory << 20,
         **overrides,
     )
     note(f"encoder: {searcher.encoder.resolved}")
@@ -157,12 +174,14 @@ def _open(index: Path, options: QueryEncoderOptions) -> Searcher:
 
 
 def _dense_results(
-    searcher: Searcher, topics: Mapping[str, str], options: DenseOptions | HybridOptions, *, progress: bool = True
+    searcher: Searcher,
+    topics: Mapping[str, str],
+    options: DenseOptions | HybridOptions,
+    feedback: Feedback | None = None,
 ) -> Results:
-    results = searcher.search_topics(
-        topics, options.hits, batch_size=options.batch_size, remove_query=options.remove_query
+    return searcher.search_topics(
+        topics, options.hits, batch_size=options.batch_size, remove_query=options.remove_query, feedback=feedback
     )
-    return bar(results, total=len(topics), unit="topic", desc="dense") if progress else results
 
 
 def _bm25_results(searcher: BM25Searcher, topics: Mapping[str, str], options: BM25Options | HybridOptions) -> Results:

@@ -10,6 +10,7 @@ from ..anserini.encoder_classes import problem_with
 from ..core.errors import UsageError
 from ..core.options import at_least, between, option
 
+_FEEDBACK = "pseudo-relevance feedback"
 Rule = Literal["stock-hybrid", "rrf", "interpolation", "linear", "average"]
 
 
@@ -41,6 +42,9 @@ class QueryEncoderOptions:
         check=problem_with,
         group="query encoder",
     )
+    backend: Literal["torch", "onnx"] = option(
+        "torch", help="onnx loads neither torch's model nor transformers: a quicker start", group="query encoder"
+    )
     device: str = option("auto", help="cpu, cuda, cuda:N or auto", group="query encoder")
     query_prefix: str | None = option(None, help="default: the encoder's", group="query encoder")
     max_length: int | None = option(
@@ -48,8 +52,11 @@ class QueryEncoderOptions:
     )
     pooling: Literal["cls", "mean"] | None = option(None, help="default: the encoder's", group="query encoder")
     l2_norm: bool | None = option(None, help="default: the encoder's", group="query encoder")
-    batch_size: int = option(
-        256, help="queries encoded and searched at a time", check=at_least(1), group="query encoder"
+    batch_size: int | None = option(
+        None,
+        help="queries encoded and searched at a time (default: what suits index and memory)",
+        check=at_least(1),
+        group="query encoder",
     )
 
     def spec_overrides(self) -> dict[str, Any]:
@@ -63,10 +70,57 @@ class QueryEncoderOptions:
 
 
 @dataclass(kw_only=True)
-class DenseOptions(RunOptions, QueryEncoderOptions):
+class DenseIndexOptions:
+    """What is searched with vectors, and how."""
+
+    index: list[Path] = option(
+        help="index directory (index and docid), directory of shards, or several of them", metavar="DIR"
+    )
+    faiss_device: str = option("cpu", help="where flat indexes are searched: cpu, cuda or cuda:N", group="index")
+    memory: int | None = option(
+        None,
+        help="MB for what is found in flat indexes (default: an eighth of what is free, 2048 at most)",
+        check=at_least(1),
+        group="index",
+    )
+    ef_search: int | None = option(
+        None, help="HNSW: candidates kept while walking the graph", check=at_least(1), group="index"
+    )
+    nprobe: int | None = option(None, help="IVF: lists searched", check=at_least(1), group="index")
+
+
+@dataclass(kw_only=True)
+class DenseOptions(RunOptions, QueryEncoderOptions, DenseIndexOptions):
     """`search dense`."""
 
-    index: Path = option(help="index directory (index and docid)", metavar="DIR")
+    prf_depth: int | None = option(
+        None, help="best documents that the query is moved towards; 0 is none", check=at_least(0), group=_FEEDBACK
+    )
+    prf_method: Literal["avg", "rocchio"] | None = option(
+        None, help="mean of query and documents, or Rocchio (default: avg)", group=_FEEDBACK
+    )
+    rocchio_alpha: float | None = option(None, help="weight of the query (default: 0.9)", group=_FEEDBACK)
+    rocchio_beta: float | None = option(None, help="weight of the relevant ones (default: 0.1)", group=_FEEDBACK)
+    rocchio_gamma: float | None = option(None, help="weight of the others (default: 0.1)", group=_FEEDBACK)
+    rocchio_topk: int | None = option(
+        None, help="best documents, taken for relevant (default: 3)", check=at_least(1), group=_FEEDBACK
+    )
+    rocchio_bottomk: int | None = option(
+        None, help="last of the --prf-depth, taken for not relevant (default: 0)", check=at_least(0), group=_FEEDBACK
+    )
+
+    def feedback(self) -> dict[str, Any] | None:
+        """The arguments of `search.feedback.Feedback`, None for a search without."""
+        rocchio = {name: getattr(self, f"rocchio_{name}") for name in ("alpha", "beta", "gamma", "topk", "bottomk")}
+        given = {name: value for name, value in rocchio.items() if value is not None}
+        return {"depth": self.prf_depth, "method": self.prf_method or "avg", **given} if self.prf_depth else None
+
+    def __post_init__(self) -> None:
+        rocchio = [name for name in vars(self) if name.startswith("rocchio_") and getattr(self, name) is not None]
+        if rocchio and self.prf_method != "rocchio":
+            raise UsageError(f"--{rocchio[0].replace('_', '-')}: needs --prf-method rocchio")
+        if self.prf_method is not None and self.prf_depth is None:
+            raise UsageError(f"--prf-method {self.prf_method}: needs --prf-depth, the number of documents looked at")
 
 
 @dataclass(kw_only=True)
@@ -79,10 +133,9 @@ class BM25Options(RunOptions):
 
 
 @dataclass(kw_only=True)
-class HybridOptions(RunOptions, QueryEncoderOptions):
+class HybridOptions(RunOptions, QueryEncoderOptions, DenseIndexOptions):
     """`search hybrid`."""
 
-    index: Path = option(help="index directory for the dense side", metavar="DIR")
     bm25_index: Path = option(help="Lucene index directory for the sparse side")
     k1: float = option(0.9, help="BM25 k1", check=at_least(0))
     b: float = option(0.4, help="BM25 b", check=between(0, 1))

@@ -55,7 +55,7 @@ def test_build_gives_the_encoded_index(source: str, flat: Path, tmp_path: Path, 
     made, before = (json.loads((folder / "sdr_index.json").read_text()) for folder in (built, flat))
     for key in ("encoder", "weights", "spec", "precision", "count", "dimension", "corpus"):
         assert made[key] == before[key], key
-    assert made["source"] == str(request.getfixturevalue(source))
+    assert made["sources"] == [str(request.getfixturevalue(source))]
 
 
 def test_build_from_stocks_files(tmp_path: Path) -> None:
@@ -109,6 +109,13 @@ def test_refusals(flat: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is the input directory"):
         build(flat, flat)
     assert not (tmp_path / "index").exists()
+    for name, what in (("embeddings.jsonl", r"embeddings\.jsonl"), ("segments_2", "a Lucene index")):
+        other = tmp_path / name.replace(".", "-")
+        other.mkdir()
+        (other / name).write_text("")
+        with pytest.raises(DataError, match=f"holds {what}; give another directory"):
+            build(flat, other, "--overwrite")
+        assert [path.name for path in other.iterdir()] == [name]
 
 
 def test_existing_index_is_kept_unless_asked(flat: Path, tmp_path: Path) -> None:

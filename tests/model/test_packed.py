@@ -170,4 +170,4 @@ def test_documents_do_not_depend_on_budget_or_threads(tiny_encoder: Any) -> None
         torch.set_num_threads(threads)
     assert sum(counted) == len(texts) and len(counted) > 5
     assert np.allclose(whole, small, atol=1e-5)
-    assert encoder._packed_pass is not None
+    assert encoder._packed_pass(torch.float32) is not None

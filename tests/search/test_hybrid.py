@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pyserini_sdr.core.errors import UsageError
+from pyserini_sdr.core.errors import DataError, UsageError
 from pyserini_sdr.search import commands
 from pyserini_sdr.search.__main__ import COMMAND
+from pyserini_sdr.search.searcher import Searcher
 from pyserini_sdr.trec.fuse import fuse
 from pyserini_sdr.trec.run import rank, read_run
 from pyserini_sdr.trec.topics import read_topics
@@ -114,6 +116,39 @@ def test_options_of_another_rule(
         hybrid(index, tiny_collection / "topics.test.tsv", tmp_path / "h.trec", *flags)
     assert message in str(caught.value)
     assert not (tmp_path / "h.trec").exists()
+
+
+@pytest.mark.parametrize("side", ["dense", "sparse", "both"])
+def test_an_error_of_either_side_leaves_no_run(
+    index: Path, tiny_collection: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: str
+) -> None:
+    """Where both fail, the dense side is told, as it is asked first."""
+
+    def fail(name: str) -> Iterator[None]:
+        raise DataError(name, "failed")
+        yield
+
+    if side != "sparse":
+        monkeypatch.setattr(Searcher, "search_topics", lambda *args, **kwargs: fail("dense"))
+    if side != "dense":
+        monkeypatch.setattr(WordSearcher, "search_batch", lambda *args: fail("sparse"))
+    with pytest.raises(DataError, match="sparse: failed" if side == "sparse" else "dense: failed"):
+        hybrid(index, tiny_collection / "topics.test.tsv", tmp_path / "h.trec")
+    assert not (tmp_path / "h.trec").exists()
+    assert "background-search" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_hybrid_over_shards_with_settings_of_the_dense_side(
+    index: Path, tiny_collection: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    topics = tiny_collection / "topics.test.tsv"
+    shards = [
+        run_encode(tiny_collection, tmp_path / f"s{n}", checkpoint, input=("--shard-id", n, "--shard-num", 2))
+        for n in range(2)
+    ]
+    one = hybrid(index, topics, tmp_path / "one.trec", "--hits", 30)
+    both = hybrid(shards[0], topics, tmp_path / "both.trec", "--hits", 30, "--index", *shards, "--memory", 1)
+    assert one.read_text() == both.read_text()
 
 
 def test_bm25_writes_its_parameters_into_the_tag(
