@@ -9,7 +9,7 @@ Operations are counted for real tokens only, padding not. Stock runs in two ways
 `stock`), and its command as a whole, less the same command on one document (`processes`); ours likewise.
 
 examples:
-  python benchmarks/encode_cpu.py --corpus ../shared/data/cacm:640 ../shared/data/scifact:200
+  python benchmarks/encode_cpu.py --corpus ../shared/data/cacm:640 ../shared/data/scifact:200 --first
   python benchmarks/encode_cpu.py --corpus collection:500 --encoder checkpoint --rounds 5
   python benchmarks/encode_cpu.py --corpus collection --quick
 """
@@ -56,6 +56,7 @@ def main() -> None:
     benchmark = Benchmark("encode_cpu", __doc__)
     add = benchmark.parser.add_argument
     add("--corpus", nargs="+", required=True, metavar="PATH[:COUNT]", help="corpora, documents drawn (default: 500)")
+    add("--first", action="store_true", help="take the first documents of a corpus instead of drawing them")
     add("--encoder", default="all-MiniLM-L6-v2", help="default: the bundled all-MiniLM-L6-v2")
     add("--no-processes", action="store_true", help="leave the whole commands out")
     add("--square", type=int, default=4096, metavar="N", help="rows and columns of the square product (default: 4096)")
@@ -71,7 +72,7 @@ def work(benchmark: Benchmark) -> dict[str, Any]:
     if len(set(names)) < len(names):
         raise UsageError(f"--corpus: two corpora are called {max(names, key=names.count)!r}")
     directory = resolve_encoder(args.encoder).directory
-    documents = {path.stem: draw_documents(path, count, args.seed) for path, count in wanted}
+    documents = {path.stem: draw_documents(path, count, args.seed, first=args.first) for path, count in wanted}
     # texts as the files hold them that the commands read
     texts = {name: [" ".join(document.contents.split()) for document in drawn] for name, drawn in documents.items()}
     commands = {

@@ -27,11 +27,13 @@ _BERT = {
 """Sizes of encoders with random weights; `tiny` makes everything but the encoder visible."""
 
 
-def draw_documents(corpus: Path, count: int, seed: int) -> list[Document]:
-    """`count` documents with text, drawn by the seed, in the order of the corpus."""
+def draw_documents(corpus: Path, count: int, seed: int, *, first: bool = False) -> list[Document]:
+    """`count` documents with text, the first ones or drawn by the seed, in the order of the corpus."""
     documents = [document for document in iter_documents(corpus) if document.contents.strip()]
     if len(documents) < count:
         raise UsageError(f"--corpus {corpus}:{count}: has {len(documents)} documents with text")
+    if first:
+        return documents[:count]
     return [documents[i] for i in sample_positions(len(documents), count, np.random.default_rng(seed))]
 
 
