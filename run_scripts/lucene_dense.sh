@@ -50,7 +50,7 @@ THREADS="$(at_least_one --threads "$THREADS")"
 EF="$(at_least_one --ef-search "${EF:-$HITS}")"
 [ -z "$ENCODER" ] || [ ! -e "$CALLER/$ENCODER" ] || ENCODER="$(absolute "$ENCODER")"
 
-environment "java,lucene"
+environment "quickstart,java,lucene"
 mkdir -p "$OUTPUT"
 one_set_of_options "$OUTPUT" "$INDEX|$TOPICS|$KIND|$HITS|$FORMAT|$ENCODER|$THREADS|$EF|$(cat "$INDEX/docid" "$INDEX/sdr_index.json" | cksum)"
 

@@ -103,8 +103,15 @@ def main(command: Command | CommandGroup | Any, module: str, argv: Sequence[str]
             raise
         status = _fail(f"error: {error.filename}: {error.strerror or error}", 1)
     except MemoryError:
-        status = _fail("error: out of memory; use smaller batches or a machine with more memory", 1)
+        status = _fail(_MEMORY, 1)
+    except RuntimeError as error:  # torch's, on a GPU and on a CPU
+        if not any(words in str(error) for words in ("out of memory", "can't allocate memory")):
+            raise
+        status = _fail(_MEMORY, 1)
     sys.exit(status)
+
+
+_MEMORY = "error: out of memory; use smaller batches (encode: a smaller --token-budget, with --overwrite)"
 
 
 def _fail(message: str, status: int) -> int:

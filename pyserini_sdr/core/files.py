@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import uuid
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -153,7 +154,7 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
                     raise DataError(
                         path, f"not UTF-8 (bytes {bad!r})", line=number, remedy="convert the file to UTF-8"
                     ) from error
-        except (OSError, EOFError) as error:  # gzip.BadGzipFile is an OSError, a cut stream an EOFError
+        except (OSError, EOFError, zlib.error) as error:  # gzip.BadGzipFile is an OSError, a cut stream an EOFError
             raise DataError(path, f"cannot be read: {error}", line=number + 1) from error
 
 

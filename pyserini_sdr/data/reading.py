@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
+import zlib
 from codecs import BOM_UTF8
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -135,7 +137,8 @@ class StretchReader:
     def close(self) -> None:
         """Closes the file that is open."""
         if self._walk is not None:
-            self._walk.close()
+            with contextlib.suppress(ValueError):  # a thread is still in it: the process is being interrupted
+                self._walk.close()
             self._walk = None
 
 
@@ -157,7 +160,7 @@ def _raw_lines(file: Path, offset: int, lines: int) -> Iterator[bytes]:
             for raw in handle:
                 lines += 1
                 yield raw
-        except (OSError, EOFError) as error:  # gzip.BadGzipFile is an OSError, a cut stream an EOFError
+        except (OSError, EOFError, zlib.error) as error:  # gzip.BadGzipFile is an OSError, a cut stream an EOFError
             raise _Unreadable(file, f"cannot be read: {error}", line=lines + 1) from error
 
 

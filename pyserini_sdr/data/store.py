@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import tempfile
+import zlib
 from array import array
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,7 @@ from ..core.files import translate_os_error
 from ..core.progress import bar
 from .corpus import corpus_files, duplicate_error, duplicate_ids
 from .ids import IdHashes, IdSet, hash_id
+from .reading import decode_line
 from .records import DocumentParser
 
 
@@ -61,7 +63,7 @@ class DocumentStore:
             offset = handle.tell()
             for number, raw in enumerate(handle, start=1):
                 if raw.strip():
-                    yield self._parser.parse(file, number, _decode(file, number, raw)).id, offset, index
+                    yield self._parser.parse(file, number, decode_line(file, number, raw)).id, offset, index
                 offset += len(raw)
 
     def __len__(self) -> int:
@@ -112,7 +114,7 @@ def _unpacked(file: Path) -> IO[bytes]:
         while True:
             try:
                 block = packed.read(1 << 20)
-            except EOFError as error:
+            except (EOFError, zlib.error) as error:
                 raise DataError(file, f"cannot be read: {error}") from error
             if not block:
                 break
@@ -123,14 +125,6 @@ def _unpacked(file: Path) -> IO[bytes]:
     target.flush()
     target.seek(0)
     return target
-
-
-def _decode(file: Path, number: int, raw: bytes) -> str:
-    try:
-        return raw.decode("utf-8").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        bad = raw[error.start : error.start + 4]
-        raise DataError(file, f"not UTF-8 (bytes {bad!r})", line=number, remedy="convert the file to UTF-8") from error
 
 
 def _read_line(descriptor: int, offset: int) -> bytes:

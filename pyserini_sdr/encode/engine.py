@@ -15,6 +15,7 @@ from ..anserini.stock import faiss_search_command, path_warnings
 from ..core.errors import DataError, SdrError, UsageError
 from ..core.progress import bar, note, warn
 from ..data.corpus import CorpusSummary
+from ..model.fingerprint import tokens_fingerprint
 from ..model.spec import EncoderSpec
 from . import scan
 from .assembly import assemble
@@ -114,7 +115,7 @@ def encode_corpus(encoder: DocumentEncoder, options: EncodeOptions, rank: Rank =
             encoded = time.perf_counter()
             fresh = [number for number, finished in enumerate(done) if not finished]
             tokens = store.tokens(fresh)
-            scan.refuse_changes(store.folder, options.input.corpus)
+            scan.Unchanged(store.folder, options.input.corpus)()
             assemble(directory, store, options, settings, summary, bounds, encoder.identity())
             count = sum(bounds[number][1] - bounds[number][0] for number in fresh)
             _report(directory, bounds, count, tokens, (begin, checked, encoded, time.perf_counter()))
@@ -136,13 +137,15 @@ def _prepare(
         store.folder.mkdir(exist_ok=True)
         summary = scan.check_corpus(store.folder, options.input)
         recorded = _recorded_plan(store, options)
+        resolved = getattr(encoder, "resolved", None)
+        tokenizer = tokens_fingerprint(resolved.directory) if resolved is not None else None
         settings = Settings.choose(options, encoder, summary.count, recorded)
         bounds = _chunk_bounds(summary, options, settings)
-        plan = make_plan(options, summary, settings, encoder.identity())
+        plan = make_plan(options, summary, settings, encoder.identity(), tokenizer)
         if recorded is not None and recorded != plan and options.output.overwrite:
             recorded, settings = None, Settings.choose(options, encoder, summary.count, None)
             bounds = _chunk_bounds(summary, options, settings)
-            plan = make_plan(options, summary, settings, encoder.identity())
+            plan = make_plan(options, summary, settings, encoder.identity(), tokenizer)
         if recorded is not None:
             store.open(plan)  # refuses another one
         counts = [last - first for first, last in bounds]
@@ -201,6 +204,7 @@ def _encode_missing(
         return
     reading = Reading.of(options)
     reader = reading.reader(summary)
+    unchanged = scan.Unchanged(store.folder, options.input.corpus)
     total = sum(bounds[number][1] - bounds[number][0] for number in todo)
     progress = bar(total=total, unit="doc", desc="encode") if rank.index == 0 else None
 
@@ -218,8 +222,7 @@ def _encode_missing(
     def read(number: int) -> tuple[list[str], Any]:
         first, last = bounds[number]
         chunk = reader.read(first, last)
-        if len(chunk) < last - first:
-            raise DataError(options.input.corpus, "has been changed while it was being encoded")
+        unchanged()  # after reading: what was read of a changed file is dropped, or a restored one would hide it
         titles, texts = document_texts(chunk, reading)
         return [document.id for document in chunk], prepare(encoder, texts, titles)
 

@@ -71,7 +71,9 @@ class EncoderOptions:
         None, help="texts per batch at most (default: by --token-budget alone)", check=at_least(1)
     )
     token_budget: int | None = option(
-        None, help="padded tokens per batch (default: 4096 on a CPU, 65536 on a GPU)", check=at_least(1)
+        None,
+        help="tokens per batch, with padding where there is any (default: 4096 on a CPU, 65536 on a GPU)",
+        check=at_least(1),
     )
     max_length: int | None = option(None, help="tokens kept of a document (default: the encoder's)", check=at_least(2))
     dimension: int | None = option(
@@ -89,7 +91,7 @@ class EncoderOptions:
     fp16: bool = option(False, help="the same as --precision fp16")
     pooling: Literal["cls", "mean"] | None = option(None, help="default: the encoder's")
     l2_norm: bool | None = option(None, help="normalise vectors (cosine) or not (dot); default: the encoder's")
-    prefix: str | None = option(None, help="put before every document; default: the encoder's")
+    prefix: str | None = option(None, help="put before every document, before its title; default: the encoder's")
     add_sep: bool = option(False, help="encode title and text as a pair, with the separator between them")
 
     def spec_overrides(self) -> dict[str, Any]:

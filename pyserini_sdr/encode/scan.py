@@ -45,14 +45,25 @@ def checked_corpus(folder: Path, source: InputOptions) -> CorpusSummary:
     return _summary(read_object(folder / _RECORD), corpus_files(source.corpus))
 
 
-def refuse_changes(folder: Path, corpus: Path) -> None:
-    """Raises a `DataError` if a file of the corpus is not as it was when it was checked."""
-    record = read_object(folder / _RECORD)
-    files = [Path(stamp[0]) for stamp in record["files"]]
-    if not all(file.exists() for file in files) or _stamps(files) != record["files"]:
-        raise DataError(
-            corpus, "has been changed while it was being encoded", remedy="restore it, or encode it anew (--overwrite)"
-        )
+class Unchanged:
+    """Called while a corpus is being encoded: raises a `DataError` if a file of it is not as when it was checked.
+
+    Args:
+        folder: where the record of the check lies.
+        corpus: for the message.
+    """
+
+    def __init__(self, folder: Path, corpus: Path) -> None:
+        self._corpus, self._stamps = corpus, read_object(folder / _RECORD)["files"]
+        self._files = [Path(stamp[0]) for stamp in self._stamps]
+
+    def __call__(self) -> None:
+        if not all(file.exists() for file in self._files) or _stamps(self._files) != self._stamps:
+            raise DataError(
+                self._corpus,
+                "has been changed while it was being encoded",
+                remedy="restore it, or encode it anew (--overwrite)",
+            )
 
 
 def _reading(source: InputOptions) -> dict[str, Any]:

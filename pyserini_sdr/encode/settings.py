@@ -101,16 +101,28 @@ def machine_memory() -> int:
 
 
 def make_plan(
-    options: EncodeOptions, summary: CorpusSummary, settings: Settings, identity: Mapping[str, Any]
+    options: EncodeOptions,
+    summary: CorpusSummary,
+    settings: Settings,
+    identity: Mapping[str, Any],
+    tokenizer: str | None,
 ) -> dict[str, Any]:
-    """What a run that is resumed must have in common with the one that was interrupted."""
+    """What a run that is resumed must have in common with the one that was interrupted.
+
+    Args:
+        tokenizer: fingerprint of the encoder's tokenizer and configuration, None where there are no files of them.
+    """
+    packages = ["pyserini_sdr", "torch", "transformers", "tokenizers"]
+    packages += ["onnxruntime"] if identity.get("backend") == "onnx" else []
+    packages += ["pyserini"] if "encoder_class" in identity["spec"] else []
     return {
         "corpus": summary.sha256,
         **asdict(Reading.of(options)),
         "shard": [options.input.shard_id, options.input.shard_num],
         **asdict(settings),
         **identity,
-        "software": versions(("pyserini_sdr", "torch", "transformers", "tokenizers")),
+        "tokenizer": tokenizer,
+        "software": versions(packages),
     }
 
 

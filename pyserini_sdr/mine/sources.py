@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import faiss
 import numpy as np
 
 from ..core.errors import DataError
@@ -175,9 +174,6 @@ class _StoredVectors:
         wanted = {docid for docids in positives.values() for docid in docids}
         self._positions = {docid: i for i, docid in enumerate(self._index.docids) if docid in wanted}
         self._readable = True
-        inverted = faiss.try_extract_index_ivf(self._index.faiss_index)
-        if inverted is not None:  # without a map it looks through all lists for one vector
-            inverted.make_direct_map()
 
     def get(self, docid: str) -> np.ndarray | None:
         """The vector (dim,) float32; None if the index has no such document, or is of a type that gives none back."""
@@ -185,8 +181,8 @@ class _StoredVectors:
         if position is None or not self._readable:
             return None
         try:
-            return self._index.faiss_index.reconstruct(position)
-        except RuntimeError:
+            return self._index.take(np.array([position]))[0]
+        except DataError:
             self._readable = False
             warn(
                 f"{self._index.directory}: an index of its type gives no vectors back; positives that it does not "

@@ -11,7 +11,7 @@ import torch
 
 _T = TypeVar("_T")
 _MOST = 16
-"""Workers at most; beyond it, each gets several cores, as Python's lock would be the limit."""
+"""Workers at most; with more cores, or fewer batches, each gets several: Python's lock would be the limit."""
 
 
 def on_all_cores(batches: Iterable[_T], work: Callable[[_T], None], done: Callable[[_T], None] | None = None) -> None:
@@ -22,8 +22,10 @@ def on_all_cores(batches: Iterable[_T], work: Callable[[_T], None], done: Callab
         work: called in inference mode, in any thread.
         done: called in this thread with every batch that is done.
     """
+    batches = list(batches)
     threads = torch.get_num_threads()
-    workers = min(threads, _MOST)
+    each = max(-(-threads // _MOST), threads // max(len(batches), 1))
+    workers = max(threads // each, 1)
     if workers == 1:
         with torch.inference_mode():
             for batch in batches:
@@ -40,7 +42,7 @@ def on_all_cores(batches: Iterable[_T], work: Callable[[_T], None], done: Callab
         return batch
 
     # the number of threads is one of the calling thread, and a default of those that are yet to come
-    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,)) as pool:
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(each,)) as pool:
         try:
             for future in as_completed([pool.submit(one, batch) for batch in batches]):
                 if done is not None:

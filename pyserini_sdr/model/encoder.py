@@ -161,6 +161,9 @@ class BiEncoder:
             )
         length = self.spec.document_max_length
         if titles is not None:
+            special = self.tokenizer.num_special_tokens_to_add(pair=True)
+            if length < special:  # the tokenizer would not truncate at all
+                raise UsageError(f"document_max_length {length}: pairs of title and text have {special} special tokens")
             return Prepared(self.tokenize([self.spec.document_text(title) for title in titles], length, documents))
         return Prepared(self.tokenize([self.spec.document_text(text) for text in documents], length))
 

@@ -14,6 +14,19 @@ def weight_files(directory: Path) -> list[Path]:
     return sorted(directory.glob("*.safetensors")) or sorted(directory.glob("pytorch_model*.bin"))
 
 
+_TOKENS = (
+    *("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.txt", "vocab.json", "merges.txt"),
+)
+
+
+def tokens_fingerprint(directory: Path) -> str:
+    """A hash over the files of a checkpoint that decide architecture and tokens."""
+    files = [directory / name for name in _TOKENS] + sorted(directory.glob("*.model"))
+    parts = [f"{file.name} {file_sha256(file)}" for file in files if file.exists()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
 def weights_fingerprint(directory: Path) -> str:
     """A hash over the weight files of a checkpoint directory."""
     files = weight_files(directory)

@@ -23,7 +23,7 @@ from ..core.errors import DataError, SdrError, UsageError
 from ..core.files import read_object
 from ..core.progress import note
 from ..core.runtime import available_cores, keep_memory
-from .fingerprint import weight_files, weights_fingerprint
+from .fingerprint import tokens_fingerprint, weight_files, weights_fingerprint
 from .names import ResolvedEncoder, resolve_encoder
 from .spec import SPEC_FILE, EncoderSpec, read_spec
 from .token_budget import Prepared, by_token_budget
@@ -64,6 +64,7 @@ class OnnxEncoder:
         self.fingerprint: str = record["weights"]
         self.token_budget, self.max_batch = _BUDGET[device.type], None
         self._hidden, self._pad_id = record["hidden_size"], record["pad_id"]
+        self._truncation_side = record["truncation_side"]
         self._tokenizer = tokenizers.Tokenizer.from_file(str(folder / TOKENIZER))
         self._session = _open_session(folder / MODEL, device)
 
@@ -141,7 +142,7 @@ class OnnxEncoder:
         return self._encode(prepared.ids, on_batch)
 
     def _tokenize(self, texts: Sequence[Any], max_length: int) -> list[list[int]]:
-        self._tokenizer.enable_truncation(max_length)
+        self._tokenizer.enable_truncation(max_length, direction=self._truncation_side)
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
 
     def _encode(self, tokens: Sequence[Sequence[int]], on_batch: Callable[[int], None] | None = None) -> np.ndarray:
@@ -173,8 +174,9 @@ def exported(resolved: ResolvedEncoder) -> tuple[Path, dict[str, Any]]:
     """The folder with an encoder's exported files and their record; exports it if there is none for these weights."""
     has_weights = bool(weight_files(resolved.directory))
     weights = weights_fingerprint(resolved.directory) if has_weights else None
+    tokens = tokens_fingerprint(resolved.directory)
     folder = export_folder(resolved, weights)
-    record = _record(folder, weights)
+    record = _record(folder, weights, tokens)
     if record is None:
         if not has_weights:
             raise DataError(resolved.directory, f"holds neither weights nor an export of them ({FOLDER}/{RECORD})")
@@ -182,11 +184,11 @@ def exported(resolved: ResolvedEncoder) -> tuple[Path, dict[str, Any]]:
         from .onnx_export import export
 
         try:
-            export(resolved.directory, folder, weights)
+            export(resolved.directory, folder, weights, tokens)
         except DataError:  # another process may have been quicker
-            if _record(folder, weights) is None:
+            if _record(folder, weights, tokens) is None:
                 raise
-        record = _record(folder, weights)
+        record = _record(folder, weights, tokens)
         assert record is not None
     return folder, record
 
@@ -197,31 +199,26 @@ def export_folder(resolved: ResolvedEncoder, weights: str | None) -> Path:
     The cache is `$XDG_CACHE_HOME` (or `~/.cache`) + `pyserini_sdr/onnx/FINGERPRINT`.
     """
     beside = resolved.directory / FOLDER
-    if (beside / RECORD).exists() and _record(beside, weights) is not None:
+    if (beside / RECORD).exists() and _record(beside, weights, tokens_fingerprint(resolved.directory)) is not None:
         return beside
     free = not beside.exists() or (beside / RECORD).exists()
     if weights is None or (resolved.source == "path" and free and os.access(resolved.directory, os.W_OK)):
         return beside
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    # the tokenizer and configuration are part of an export, the weights alone do not tell them
-    parts = [weights, *(_text(resolved.directory / name) for name in ("config.json", TOKENIZER))]
-    return cache / "pyserini_sdr" / FOLDER / hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    both = f"{weights} {tokens_fingerprint(resolved.directory)}"
+    return cache / "pyserini_sdr" / FOLDER / hashlib.sha256(both.encode()).hexdigest()[:16]
 
 
-def _text(path: Path) -> str:
-    return path.read_text("utf-8", errors="replace") if path.exists() else ""
-
-
-def _record(folder: Path, weights: str | None) -> dict[str, Any] | None:
-    """What was written down with an export; None if there is none, or it is of other weights."""
+def _record(folder: Path, weights: str | None, tokens: str) -> dict[str, Any] | None:
+    """What was written down with an export; None if there is none, or it is of other weights or another tokenizer."""
     path = folder / RECORD
     if not path.exists():
         return None
     record = read_object(path, remedy=f"delete {folder}")
-    if not {"weights", "hidden_size", "pad_id"} <= record.keys():
+    if not {"weights", "tokens", "hidden_size", "pad_id", "truncation_side"} <= record.keys():
         raise DataError(path, "is not the record of an export", remedy=f"delete {folder}")
     missing = [name for name in (MODEL, TOKENIZER) if not (folder / name).exists()]
-    return None if missing or weights not in (None, record["weights"]) else record
+    return None if missing or weights not in (None, record["weights"]) or record["tokens"] != tokens else record
 
 
 def _spec(resolved: ResolvedEncoder, overrides: dict[str, Any], hidden: int) -> EncoderSpec:
@@ -255,12 +252,17 @@ def _open_session(path: Path, device: Device) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or available_cores())
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # OpenMP takes a list, by nesting
+    options.intra_op_num_threads = int(wanted) if wanted.isdigit() else available_cores()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # see `core.runtime.share_cores`
     options.log_severity_level = 3
-    providers = ["CPUExecutionProvider"] if device.type == "cpu" else ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    gpu = ("CUDAExecutionProvider", {"device_id": int(os.environ.get("LOCAL_RANK", "0"))})
+    providers = ["CPUExecutionProvider"] if device.type == "cpu" else [gpu, "CPUExecutionProvider"]
     try:
-        return onnxruntime.InferenceSession(path, options, providers=providers)
+        session = onnxruntime.InferenceSession(path, options, providers=providers)
     except Exception as error:  # onnxruntime has types of its own for a damaged file
         cause = str(error).strip().splitlines()[0]
         raise DataError(path, f"cannot be loaded by onnxruntime: {cause}", remedy=f"delete {path.parent}") from error
+    if device.type == "cuda" and session.get_providers()[0] != "CUDAExecutionProvider":  # it only logs that
+        raise UsageError("--device cuda: onnxruntime cannot use the GPU; give --device cpu, or --backend torch")
+    return session

@@ -32,13 +32,14 @@ class _States(nn.Module):
         return self.backbone(input_ids=input_ids, attention_mask=attention_mask)[0]
 
 
-def export(directory: Path, folder: Path, weights: str) -> None:
+def export(directory: Path, folder: Path, weights: str, tokens: str) -> None:
     """Writes model, tokenizer and record into `folder`, all or nothing, and checks the model against torch.
 
     Args:
         directory: checkpoint.
         folder: to be made or replaced.
         weights: fingerprint of the checkpoint's weights.
+        tokens: fingerprint of its tokenizer and configuration.
 
     Raises:
         SdrError: the package `onnx` is missing, or the exported model gives other values.
@@ -52,16 +53,22 @@ def export(directory: Path, folder: Path, weights: str) -> None:
         axes = {0: "texts", 1: "tokens"}
         with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
             warnings.simplefilter("ignore")  # of tracing: what they warn of is checked below
-            torch.onnx.export(
-                model,
-                (ids, mask),
-                str(target / MODEL),
-                input_names=["input_ids", "attention_mask"],
-                output_names=["last_hidden_state"],
-                dynamic_axes=dict.fromkeys(("input_ids", "attention_mask", "last_hidden_state"), axes),
-                opset_version=_OPSET,
-                dynamo=False,  # needs onnx alone, and any length is traced as well as another
-            )
+            try:
+                torch.onnx.export(
+                    model,
+                    (ids, mask),
+                    str(target / MODEL),
+                    input_names=["input_ids", "attention_mask"],
+                    output_names=["last_hidden_state"],
+                    dynamic_axes=dict.fromkeys(("input_ids", "attention_mask", "last_hidden_state"), axes),
+                    opset_version=_OPSET,
+                    dynamo=False,  # needs onnx alone, and any length is traced as well as another
+                )
+            except Exception as error:  # torch has many types for what it cannot trace
+                cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                raise SdrError(
+                    f"{directory}: this architecture cannot be exported ({cause}); use --backend torch"
+                ) from error
         _check(model, backbone, target / MODEL)
         backend = tokenizer.backend_tokenizer
         backend.no_truncation()
@@ -69,6 +76,8 @@ def export(directory: Path, folder: Path, weights: str) -> None:
         backend.save(str(target / TOKENIZER))
         record = {
             "weights": weights,
+            "tokens": tokens,
+            "truncation_side": tokenizer.truncation_side,
             "hidden_size": backbone.config.hidden_size,
             "pad_id": pad_id_of(tokenizer),
             "opset": _OPSET,

@@ -127,7 +127,6 @@ class PackedEncoder:
         self.dtype, self.heads, self.eps, self._bias = dtype, weights.heads, weights.eps, weights.bias
         self.words, self.positions = weights.words.detach().to(dtype), weights.positions.detach().to(dtype)
         self.norm = cast(weights.norm)
-        self.longest = len(self.positions)
         self.blocks = [
             (
                 _Linear(*cast(block.qkv)),

@@ -15,6 +15,7 @@ from pyserini_sdr.data import reading
 from pyserini_sdr.data.corpus import iter_documents, scan_corpus
 from pyserini_sdr.data.reading import StretchReader
 from pyserini_sdr.data.records import DocumentParser
+from pyserini_sdr.data.store import DocumentStore
 
 COUNT = 60
 
@@ -76,3 +77,20 @@ def test_faults_name_the_line_after_a_jump(tmp_path: Path, monkeypatch: pytest.M
 
 def test_size_of_ids(folder: Path) -> None:
     assert scan_corpus(folder, progress=False).id_bytes == sum(len(f"d{n}\n") for n in range(COUNT))
+
+
+def test_a_damaged_archive_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.jsonl.gz"
+    lines = "".join(f'{{"id": "d{number}", "contents": "words {number * 7919}"}}\n' for number in range(2000))
+    raw = bytearray(gzip.compress(lines.encode()))
+    seen = set()
+    for place in range(200, len(raw) - 100, len(raw) // 25):
+        broken = bytearray(raw)
+        broken[place : place + 40] = bytes(byte ^ 0xFF for byte in broken[place : place + 40])
+        path.write_bytes(bytes(broken))
+        with pytest.raises(DataError) as caught:
+            list(iter_documents(path))
+        seen.add(type(caught.value.__cause__).__name__)
+        with pytest.raises(DataError):
+            DocumentStore(path, progress=False)
+    assert "error" in seen  # zlib's, which is no OSError

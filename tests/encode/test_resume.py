@@ -8,16 +8,20 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from pyserini_sdr.core.errors import DataError
 from pyserini_sdr.encode import assembly
 from pyserini_sdr.encode.chunks import FOLDER, ChunkStore
+from pyserini_sdr.encode.engine import encode_corpus
 from pyserini_sdr.index.store import open_index
 
+from .fake import FakeEncoder, make_options
 from .make import argv, run_encode
 
 SETTINGS = ("--precision", "fp32")
@@ -239,3 +243,39 @@ def test_two_processes_write_the_same_bytes(
     assert same_bytes(tmp_path / "index", whole)
     assert done.stderr.count("encoded 60 documents") == 1
     assert done.stderr.count("search it with stock Pyserini") == 1
+
+
+def test_vectors_of_an_edited_corpus_are_never_kept(tmp_path: Path) -> None:
+    """Edited while it is encoded, and restored as the message says: the index is that of the restored corpus."""
+    corpus = tmp_path / "corpus.jsonl"
+    text = "".join(json.dumps({"id": f"d{i}", "contents": f"text {i}"}) + "\n" for i in range(24))
+    corpus.write_text(text)
+    encode_corpus(FakeEncoder(), make_options(corpus, tmp_path / "right"))
+
+    class Editor(FakeEncoder):
+        def encode_documents(self, documents: Sequence[str], **options: Any) -> np.ndarray:
+            if not self.encoded:
+                corpus.write_text(text.replace("text", "TEXT"))
+            return super().encode_documents(documents, **options)
+
+    with pytest.raises(DataError, match="has been changed while it was being encoded; restore it"):
+        encode_corpus(Editor(), make_options(corpus, tmp_path / "index"))
+    corpus.write_text(text)
+    encode_corpus(FakeEncoder(), make_options(corpus, tmp_path / "index"))
+    assert same_bytes(tmp_path / "index", tmp_path / "right")
+
+
+def test_another_tokenizer_is_another_encoder(
+    tiny_collection: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "checkpoint"
+    shutil.copytree(checkpoint, own)
+    with monkeypatch.context() as patch:
+        interrupt_after(1, patch)
+        with pytest.raises(KeyboardInterrupt):
+            run_encode(tiny_collection, tmp_path / "index", own)
+    settings = json.loads((own / "tokenizer.json").read_text())
+    settings["normalizer"] = None
+    (own / "tokenizer.json").write_text(json.dumps(settings))
+    with pytest.raises(DataError, match="an unfinished encoding with another tokenizer"):
+        run_encode(tiny_collection, tmp_path / "index", own)
