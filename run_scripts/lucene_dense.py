@@ -89,12 +89,12 @@ def compare(options: CompareOptions) -> int:
     same, overlap, worst = 0, 0.0, 0.0
     queries = list(load_topics(options.topics))
     for number, qid in enumerate(queries):
-        ours = {docid: (1 + score) / 2 for docid, score in faiss[qid].items()}
+        ours = {docid: (1 + score) / 2 for docid, score in faiss.get(qid, {}).items()}
         theirs = lucene.get(f"t{number}", {})
-        cut = min(ours.values())
+        cut = min(ours.values(), default=0.0)
         both = ours.keys() & theirs.keys()
         worst = max([worst, *(abs(ours[docid] - theirs[docid]) for docid in both)])
-        overlap += len(both) / len(ours)
+        overlap += len(both) / len(ours) if ours else not theirs
         alone = [(ours | theirs)[docid] for docid in ours.keys() ^ theirs.keys()]
         same += len(theirs) == len(ours) and all(abs(score - cut) <= _TIE for score in alone)
     count = len(queries)

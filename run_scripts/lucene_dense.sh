@@ -52,7 +52,7 @@ EF="$(at_least_one --ef-search "${EF:-$HITS}")"
 
 environment "quickstart,java,lucene"
 mkdir -p "$OUTPUT"
-one_set_of_options "$OUTPUT" "$INDEX|$TOPICS|$KIND|$HITS|$FORMAT|$ENCODER|$THREADS|$EF|$(cat "$INDEX/docid" "$INDEX/sdr_index.json" | cksum)"
+one_set_of_options "$OUTPUT" "$INDEX|$TOPICS|$KIND|$HITS|$FORMAT|$ENCODER|$THREADS|$EF|$(cat "$INDEX/docid" "$INDEX/sdr_index.json" | cksum)$([ ! -f "$TOPICS" ] || cksum < "$TOPICS")"
 
 # Inside the output directory names are short: stock Pyserini reads meanings into the words of a path.
 HERE="$PWD"

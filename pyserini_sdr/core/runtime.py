@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
+from pathlib import Path
 
+_CGROUPS = (  # folder, limit, what is taken, and what of it the system gives up when it has to (version 2, version 1)
+    ("/sys/fs/cgroup", "memory.max", "memory.current", ("inactive_file", "active_file")),
+    (
+        *("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+        ("total_inactive_file", "total_active_file"),
+    ),
+)
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
@@ -14,6 +23,25 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def container_memory() -> tuple[int, int] | None:
+    """The limit of the container on memory and what it leaves free, in bytes; None if there is none.
+
+    Cached files count as free: a process that has just read a large file would have nothing left otherwise.
+    """
+    for folder, limit_name, usage_name, cached in _CGROUPS:
+        try:
+            limit = int(Path(folder, limit_name).read_text("ascii"))
+            usage = int(Path(folder, usage_name).read_text("ascii"))
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            for line in Path(folder, "memory.stat").read_text("ascii").splitlines():
+                name, _, size = line.partition(" ")
+                usage -= int(size) if name in cached else 0
+        return limit, limit - max(0, usage)
+    return None
 
 
 def keep_memory() -> bool:

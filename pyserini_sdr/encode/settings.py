@@ -6,12 +6,12 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from ..core.errors import DataError
 from ..core.manifest import versions
 from ..core.progress import note
+from ..core.runtime import container_memory
 from ..data.corpus import CorpusSummary
 from .chunks import ChunkStore
 from .options import ChunkDtype, EncodeOptions
@@ -92,12 +92,8 @@ def default_chunk_size(count: int, dimension: int, device: str) -> int:
 def machine_memory() -> int:
     """Bytes of memory that this process may use: the machine's, or its control group's if that is less."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            total = min(total, int(Path(limit).read_text()))
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
-    return total
+    container = container_memory()
+    return total if container is None else min(total, container[0])
 
 
 def make_plan(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 
 from ..anserini.topics import load_topics
@@ -16,6 +17,7 @@ from ..core.progress import note
 from ..encode.layout import DOCID, EMBEDDINGS, INDEX, MANIFEST
 from ..encode.loading import load_any_encoder
 from . import faiss_files
+from .docids import DocIds
 from .make import faiss_threads, make, trained_from
 from .options import BuildOptions
 from .parameters import check_flags, resolve
@@ -39,9 +41,10 @@ def build(options: BuildOptions) -> None:
     learned = None
     if options.train_from is not None:
         learned = trained_from(options.train_from, options.type, dimension, options.nprobe)
-        parameters |= faiss_files.parameters_of(learned)
+        parameters = faiss_files.parameters_of(learned) | parameters
     if options.check_size:
         _check_room(options, sources, parameters)
+    topics = None if options.queries is None else _encoded(options, sources)
     with replacing(options.output) as folder, faiss_threads(options.threads):
         facts: dict[str, Any] = {}
         if options.type == "flat":
@@ -53,7 +56,8 @@ def build(options: BuildOptions) -> None:
             index = make(options.type, pool, parameters, seed=options.seed, learned=learned)
             faiss_files.write(index, folder / INDEX)
             if options.eval_queries:
-                facts = _measure(options, Index(folder, index, indexes[0].index.docids, _manifest_of(sources)), pool)
+                made = Index(folder, index, indexes[0].index.docids, _manifest_of(sources))
+                facts = _measure(options, made, pool, topics)
         count = finish(
             folder,
             options,
@@ -89,8 +93,18 @@ def finish(folder: Path, options: Any, type: str, *, exact: bool = True, **facts
         type: of the index.
         exact: the vectors that it was made of are those of the encoder.
         facts: for the manifest.
+
+    Raises:
+        DataError: there are not as many ids as vectors.
     """
     index = faiss_files.open_mapped(folder / INDEX)
+    ids = len(DocIds(folder / DOCID))
+    if ids != index.ntotal:
+        raise DataError(
+            folder.parent,
+            f"would hold {ids:,} ids for {index.ntotal:,} vectors",
+            remedy="did an input change meanwhile? give the command again",
+        )
     write_manifest(
         folder / MANIFEST,
         "index",
@@ -122,20 +136,31 @@ def _manifest_of(sources: list[Source]) -> dict[str, Any]:
     return {key: value for key, value in origin(sources).items() if key in ("encoder", "weights", "spec")}
 
 
-def _measure(options: BuildOptions, index: Index, pool: Pool) -> dict[str, Any]:
+def _encoded(options: BuildOptions, sources: list[Source]) -> np.ndarray:
+    """Vectors (n, dim) of the topics to measure with, made before the index is, which takes longer.
+
+    Raises:
+        UsageError: the encoder is not told, is not that of the sources, or is not one for queries.
+    """
+    directory, manifest = sources[0].directory, _manifest_of(sources)
+    topics = list(load_topics(options.queries).values())[: options.eval_queries]
+    index = Index(directory, faiss.IndexFlatIP(sources[0].dimension), [], manifest)
+    if "encoder" not in manifest:
+        raise UsageError(f"--queries {options.queries}: the input does not tell its encoder; leave it out")
+    if index.stock_class is not None and not index.stock_class.one_checkpoint:
+        raise UsageError(f"--queries {options.queries}: the encoder has a checkpoint of its own for queries")
+    encoder = load_any_encoder(manifest["encoder"], side="query", **index.encoder_settings())
+    index.check_encoder(encoder)
+    return encoder.encode_queries(topics)
+
+
+def _measure(options: BuildOptions, index: Index, pool: Pool, topics: np.ndarray | None) -> dict[str, Any]:
     own: np.ndarray | None = None
-    if options.queries is None:
+    if topics is None:
         queries, own = stored_queries(pool, options.eval_queries, options.seed)
         of = "stored vectors as queries"
     else:
-        topics = list(load_topics(options.queries).values())[: options.eval_queries]
-        if "encoder" not in (index.manifest or {}):
-            raise UsageError(f"--queries {options.queries}: the input does not tell its encoder; leave it out")
-        if index.stock_class is not None and not index.stock_class.one_checkpoint:
-            raise UsageError(f"--queries {options.queries}: the encoder has a checkpoint of its own for queries")
-        encoder = load_any_encoder(index.manifest["encoder"], side="query", **index.encoder_settings())
-        index.check_encoder(encoder)
-        queries, of = encoder.encode_queries(topics), f"topics of {options.queries}"
+        queries, of = topics, f"topics of {options.queries}"
     facts: dict[str, Any] = {"quality": {**measure(index, pool, queries, own), "of": of}}
     if not TYPES[options.type].exact:
         facts["likeness"] = likeness(index, pool, pool.sample(options.eval_queries, options.seed))

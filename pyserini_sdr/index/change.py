@@ -11,7 +11,7 @@ import faiss
 import numpy as np
 
 from ..core.errors import DataError, UsageError, shorten
-from ..core.files import read_lines, require_directory
+from ..core.files import read_lines
 from ..core.manifest import command_line
 from ..core.progress import note
 from ..encode.layout import INDEX
@@ -23,6 +23,7 @@ from .pool import Pool
 from .replace import replacing
 from .room import check_room
 from .sources import IndexSource, check_same_encoder, describe_sources, open_sources
+from .store import require_index_directory
 from .types import TYPES
 from .writing import as_indexes, write_docids, write_flat
 
@@ -31,15 +32,16 @@ _KEPT = ("parameters", "sources", "encoder", "weights", "spec", "precision", "de
 
 def append(options: AppendOptions) -> None:
     """Adds vectors and ids at the end of an index, in one step: it is the old one or the new one, never half."""
-    target = _open(options.index, "append")
+    require_index_directory(options.index)
     if options.index.resolve() in [path.resolve() for path in options.input]:
         raise UsageError(f"--input {options.index}: is the index itself")
-    added = open_sources(options.input, sort=False)
-    for source in added:
-        check_same_encoder(target, source)
-    new = sum(source.count for source in added)
-    _check_room(options, target, 1 + new / target.count)
-    with replacing(options.index) as folder, faiss_threads(options.threads):
+    with replacing(options.index) as folder, faiss_threads(options.threads):  # nobody else changes it from here on
+        target = _open(options.index, "append")
+        added = open_sources(options.input, sort=False)
+        for source in added:
+            check_same_encoder(target, source)
+        new = sum(source.count for source in added)
+        _check_room(options, target, 1 + new / target.count)
         if target.index.type == "flat":
             write_flat([target, *added], folder)
         else:
@@ -55,19 +57,13 @@ def append(options: AppendOptions) -> None:
 
 def delete(options: DeleteOptions) -> None:
     """Takes documents out of an index; the others keep their order and move up."""
-    target = _open(options.index, "delete")
+    require_index_directory(options.index)
     wanted = _ids(options.ids)
-    keep = np.fromiter((id not in wanted for id in target.index.docids), bool, target.count)
-    removed = int((~keep).sum())
-    found = {target.index.docids[position] for position in np.flatnonzero(~keep).tolist()}
-    missing = [id for id in wanted if id not in found]
-    if missing:
-        names = ", ".join(map(repr, missing[:3])) + (" …" if len(missing) > 3 else "")
-        raise DataError(options.index, f"holds no document {names} ({len(missing):,} of {len(wanted):,} ids)")
-    if removed == target.count:
-        raise UsageError(f"--ids: all {removed:,} documents of {options.index}; remove the directory instead")
-    _check_room(options, target, 1)
-    with replacing(options.index) as folder:
+    with replacing(options.index) as folder:  # nobody else changes it from here on
+        target = _open(options.index, "delete")
+        keep = _kept(target, wanted)
+        removed = int((~keep).sum())
+        _check_room(options, target, 1)
         if target.index.type == "flat":
             write_flat([target], folder, keep)
         else:
@@ -78,7 +74,7 @@ def delete(options: DeleteOptions) -> None:
 
 
 def _open(directory: Path, verb: str) -> IndexSource:
-    source = IndexSource(require_directory(directory, "index directory"))
+    source = IndexSource(directory)
     type = source.index.type
     if type not in TYPES:
         raise UsageError(f"{directory}: is of a type ({type}) that cannot be changed here; build another")
@@ -116,6 +112,21 @@ def _ids(values: list[str]) -> dict[str, None]:
     if not ids:
         raise UsageError(f"--ids {' '.join(values)}: no ids")
     return ids
+
+
+def _kept(target: IndexSource, wanted: dict[str, None]) -> np.ndarray:
+    """(count,) bool: which vectors stay when these ids are deleted, each of which has to be there."""
+    docids = target.index.docids
+    keep = np.fromiter((id not in wanted for id in docids), bool, target.count)
+    gone = np.flatnonzero(~keep).tolist()
+    found = {docids[position] for position in gone}
+    missing = [id for id in wanted if id not in found]
+    if missing:
+        names = ", ".join(map(repr, missing[:3])) + (" …" if len(missing) > 3 else "")
+        raise DataError(target.directory, f"holds no document {names} ({len(missing):,} of {len(wanted):,} ids)")
+    if len(gone) == target.count:
+        raise UsageError(f"--ids: all {len(gone):,} documents of {target.directory}; remove the directory instead")
+    return keep
 
 
 def _without(index: Any, keep: np.ndarray) -> Any:

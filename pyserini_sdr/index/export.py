@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from .options import ExportOptions
 from .sources import IndexSource, block_rows
 
 _UNIT_TOLERANCE = 1e-2
+_EXPORTED = re.compile(r"vectors-\d+\.(parquet|jsonl)")
 _NOT_UNIT = (
     "Lucene scores by max(0, (1 + q·d) / 2), which is right for vectors of length 1 only: search this one by FAISS"
 )
@@ -26,8 +28,7 @@ Rows = Iterator[tuple[Sequence[str], np.ndarray]]
 
 def export(options: ExportOptions) -> None:
     """Writes `docid` and `vector` of every document, in files of bounded size; all of them or none."""
-    if options.output.resolve() == options.index.resolve():
-        raise UsageError(f"--output {options.output}: is the index directory")
+    _check_output(options)
     if options.format == "parquet":
         _require_pyarrow()
     source = IndexSource(options.index)
@@ -61,6 +62,23 @@ def export(options: ExportOptions) -> None:
         f"  java -cp ANSERINI_FATJAR io.anserini.index.IndexHnswDenseVectors -collection {collection} \\\n"
         f"    -input {options.output} -generator DenseVectorDocumentGenerator -index LUCENE_INDEX -threads 1"
     )
+
+
+def _check_output(options: ExportOptions) -> None:
+    """Refuses to replace anything but an export."""
+    output, index = options.output.resolve(), options.index.resolve()
+    if output == index:
+        raise UsageError(f"--output {options.output}: is the index directory")
+    if index.is_relative_to(output):
+        raise UsageError(f"--output {options.output}: holds the index directory")
+    if options.overwrite and output.is_dir():
+        others = sorted(path.name for path in output.iterdir() if not _EXPORTED.fullmatch(path.name))
+        if others:
+            raise DataError(
+                options.output,
+                f"holds {others[0]!r}, which no export has written, so it is not replaced",
+                remedy="give another directory",
+            )
 
 
 def _rows(source: IndexSource, start: int, stop: int, done: Callable[[int], object]) -> Rows:

@@ -6,6 +6,7 @@ import os
 import struct
 from functools import cached_property
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -23,10 +24,14 @@ class FlatFile:
         path: the file.
         dimension: of a vector.
         count: number of vectors.
+
+    Args:
+        data: their bytes, (count, 4·dimension) uint8, mapped when the file was opened: what takes its place later is
+            another file.
     """
 
-    def __init__(self, path: Path, dimension: int, count: int) -> None:
-        self.path, self.dimension, self.count = path, dimension, count
+    def __init__(self, path: Path, dimension: int, count: int, data: np.ndarray) -> None:
+        self.path, self.dimension, self.count, self._bytes = path, dimension, count, data
 
     def __len__(self) -> int:
         return self.count
@@ -40,16 +45,6 @@ class FlatFile:
     def vectors(self) -> np.ndarray:
         """All vectors (count, dimension) float32, mapped and read-only; 45 bytes into the file, so not aligned."""
         return self._bytes.reshape(-1).view("<f4").reshape(self.count, self.dimension)
-
-    @cached_property
-    def _bytes(self) -> np.ndarray:
-        shape = (self.count, self.row_bytes)
-        if not self.count:  # nothing to map
-            return np.empty(shape, np.uint8)
-        try:
-            return np.memmap(self.path, np.uint8, "r", HEADER_BYTES, shape).view(np.ndarray)
-        except OSError as error:
-            raise DataError(self.path, f"cannot be read: {error.strerror or error}") from error
 
     def read(self, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
         """Copies the vectors `start` to `stop` − 1 into aligned memory, (stop − start, dimension) float32.
@@ -75,10 +70,14 @@ def open_flat(path: str | os.PathLike[str]) -> FlatFile | None:
     path = Path(path)
     try:
         with path.open("rb") as handle:
-            header = handle.read(HEADER_BYTES)
-            size = handle.seek(0, os.SEEK_END)
+            return _open(path, handle)
     except OSError as error:
         raise DataError(path, f"cannot be read: {error.strerror or error}") from error
+
+
+def _open(path: Path, handle: IO[bytes]) -> FlatFile | None:
+    header = handle.read(HEADER_BYTES)
+    size = handle.seek(0, os.SEEK_END)
     if header[:4] != _FOURCC:
         return None
     if len(header) < HEADER_BYTES:
@@ -96,4 +95,8 @@ def open_flat(path: str | os.PathLike[str]) -> FlatFile | None:
             f"{size:,} bytes, {count:,} vectors of dimension {dimension} take {HEADER_BYTES + 4 * floats:,}",
             remedy="build it anew",
         )
-    return FlatFile(path, dimension, count)
+    shape = (count, 4 * dimension)
+    data = (
+        np.memmap(handle, np.uint8, "r", HEADER_BYTES, shape).view(np.ndarray) if count else np.empty(shape, np.uint8)
+    )
+    return FlatFile(path, dimension, count, data)

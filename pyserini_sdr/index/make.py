@@ -78,7 +78,7 @@ def _prepare(clustering: Any, seed: int) -> None:
 
 
 def trained_from(directory: Path, type: str, dimension: int, nprobe: int | None) -> Any:
-    """An index without vectors that has learned what another one has.
+    """An index without vectors that has learned what another one has (of `hnsw-pq`, its codes alone).
 
     Raises:
         UsageError: the other is of another type or dimension.
@@ -90,6 +90,8 @@ def trained_from(directory: Path, type: str, dimension: int, nprobe: int | None)
             f"not {type!r} and {dimension}"
         )
     index.reset()
+    if type == "hnsw-pq":  # only its codes have been learned; the graph is made anew
+        index = faiss.clone_index(faiss.downcast_index(index.storage))
     faiss_files.set_search(index, directory, nprobe=nprobe, ef_search=None)
     return index
 
@@ -111,7 +113,7 @@ def make(type: str, pool: Pool, parameters: Parameters, *, seed: int, learned: A
     """An index of the vectors of a pool, in memory.
 
     Args:
-        type: one of `index.types.TYPES`, but not flat (`sources.write_flat` streams that to its file).
+        type: one of `index.types.TYPES`, but not flat (`writing.write_flat` streams that to its file).
         parameters: of `parameters.resolve`.
         seed: of sample, training and graph.
         learned: an empty, trained index to fill.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import faiss
@@ -18,6 +17,7 @@ from .options import MergeOptions
 from .replace import replacing
 from .room import check_room
 from .sources import IndexSource, describe_sources, open_sources, origin
+from .store import state_of
 from .writing import write_docids, write_flat
 
 _MERGED = ("ivf", "ivf-pq", "opq", "pq", "sq8", "binary")
@@ -46,7 +46,7 @@ def merge(options: MergeOptions) -> None:
             write_flat(sources, folder)
         else:
             write_docids(sources, folder)
-            faiss_files.write(_merged([source.directory for source in sources]), folder / INDEX)
+            faiss_files.write(_merged(sources), folder / INDEX)
         facts = {"parameters": faiss_files.parameters_of(sources[0].index.faiss_index)}
         count = finish(folder, options, types[0], **facts, sources=describe_sources(sources), **origin(sources))
     order = ", ".join(describe_sources(sources))
@@ -86,12 +86,14 @@ def training(index: Any) -> list[np.ndarray]:
     return learned
 
 
-def _merged(directories: list[Path]) -> Any:
+def _merged(sources: list[IndexSource]) -> Any:
     """The vectors of all, one after the other; one index more than the result is in memory at a time."""
-    with bar(directories, unit="index", desc="merge") as progress:
+    with bar(sources, unit="index", desc="merge") as progress:
         merged: Any = None
-        for directory in progress:
-            index = faiss_files.read_whole(directory / INDEX)
+        for source in progress:
+            index = faiss_files.read_whole(source.directory / INDEX)
+            if index.ntotal != source.count or state_of(source.directory) != source.index.state:
+                raise DataError(source.directory, "has changed since it was opened", remedy="give the command again")
             if merged is None:
                 merged = index
             elif isinstance(index, faiss.IndexBinary):

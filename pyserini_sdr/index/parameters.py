@@ -34,6 +34,11 @@ def check_flags(options: BuildOptions) -> None:
             raise UsageError(f"{flags[name]} {value}: --type {options.type} {known}")
         if options.train_from is not None and name in _LEARNED:
             raise UsageError(f"{flags[name]} {value}: is learned, and comes from --train-from {options.train_from}")
+    if options.queries is not None:
+        if options.type == "flat":
+            raise UsageError(f"--queries {options.queries}: --type flat is exact, there is nothing to measure")
+        if not options.eval_queries:
+            raise UsageError(f"--queries {options.queries}: --eval-queries 0 measures nothing; leave one of them out")
 
 
 def resolve(options: BuildOptions, count: int, dimension: int) -> dict[str, int]:

@@ -8,11 +8,7 @@ import shutil
 from pathlib import Path
 
 from ..core.errors import DataError
-
-_CGROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)
+from ..core.runtime import container_memory
 
 
 def available_memory() -> int | None:
@@ -24,11 +20,9 @@ def available_memory() -> int | None:
     except (OSError, IndexError, ValueError):
         with contextlib.suppress(OSError, ValueError):
             known.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    for limit, usage in _CGROUPS:
-        try:
-            known.append(int(Path(limit).read_text("ascii")) - int(Path(usage).read_text("ascii")))
-        except (OSError, ValueError):  # no container, or "max"
-            continue
+    container = container_memory()
+    if container is not None:
+        known.append(container[1])
     return max(0, min(known)) if known else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..anserini.encoder_classes import ENCODER_CLASSES, OURS, EncoderClass, StockSpec, class_name
-from ..core.errors import DataError, UsageError
+from ..core.errors import DataError, SdrError, UsageError
 from ..core.files import require_directory
 from ..core.manifest import read_manifest
-from ..encode.layout import DOCID, EMBEDDINGS, FOLDER, INDEX, MANIFEST
+from ..encode.layout import DOCID, EMBEDDINGS, FOLDER, INDEX, MANIFEST, PENDING
 from ..model.spec import EncoderSpec
 from . import faiss_files
 from .binary import search_binary
@@ -24,6 +25,10 @@ from .types import TYPES
 
 if TYPE_CHECKING:
     from ..encode.loading import Encoder
+
+State = tuple[tuple[int, int, int] | None, ...]
+"""Inode, time and size of each file of an index directory, None for one that is not there."""
+_ATTEMPTS, _PAUSE = 20, 0.05
 
 
 @dataclass
@@ -35,12 +40,14 @@ class Index:
         faiss_index: the FAISS index, searched by inner product (of type `binary`: by Hamming distance).
         docids: id of every vector (a list, or `DocIds` where they are very many).
         manifest: what `sdr_index.json` says; None for an index made by stock Pyserini.
+        state: `state_of` its directory when its files were opened; None if they are not in their place yet.
     """
 
     directory: Path
     faiss_index: Any
     docids: Sequence[str]
     manifest: dict[str, Any] | None
+    state: State | None = None
 
     @cached_property
     def spec(self) -> EncoderSpec | StockSpec | None:
@@ -202,20 +209,41 @@ def open_index(directory: Path) -> Index:
         DataError: not an index, unfinished, damaged, or with another number of ids than vectors.
         UsageError: a metric under which larger scores are worse.
     """
-    directory = require_index_directory(Path(directory))
-    before = _state(directory)
-    index = _open(directory)
-    if _state(directory) != before:  # replaced between the opening of its files
-        index = _open(directory)
-    return index
+    directory = Path(directory)
+    for _ in range(_ATTEMPTS):
+        require_index_directory(directory)
+        before = state_of(directory)
+        try:
+            index = _open(directory, before)
+        except (SdrError, OSError):  # its fault, or that of another process which was just then replacing its files
+            if _still(directory, before):
+                raise
+        else:
+            if _still(directory, before):
+                return index
+        time.sleep(_PAUSE)
+    raise DataError(directory, "keeps changing while it is opened", remedy="try again when nobody changes it")
 
 
-def _state(directory: Path) -> list[tuple[int, int]]:
-    found = [directory / name for name in (INDEX, DOCID, MANIFEST) if (directory / name).exists()]
-    return [(path.stat().st_ino, path.stat().st_mtime_ns) for path in found]
+def state_of(directory: Path) -> State:
+    """What tells whether the files of an index directory are still the same ones: it differs after any change."""
+    found = []
+    for name in (INDEX, DOCID, MANIFEST):
+        try:
+            facts = (directory / name).stat()
+        except FileNotFoundError:
+            found.append(None)
+        else:
+            found.append((facts.st_ino, facts.st_mtime_ns, facts.st_size))
+    return tuple(found)
 
 
-def _open(directory: Path) -> Index:
+def _still(directory: Path, before: State) -> bool:
+    """Whether nothing has been replaced since, nor is being replaced."""
+    return not (directory / PENDING).exists() and state_of(directory) == before
+
+
+def _open(directory: Path, state: State) -> Index:
     manifest = read_manifest(directory / MANIFEST) if (directory / MANIFEST).exists() else None
     index = faiss_files.open_mapped(directory / INDEX)
     docids = read_docids(directory / DOCID)
@@ -234,4 +262,4 @@ def _open(directory: Path) -> Index:
             f"{directory}: an L2 index: its scores are distances, which trec_eval would rank upside down; "
             "build one by inner product"
         )
-    return Index(directory, index, docids, manifest)
+    return Index(directory, index, docids, manifest, state)

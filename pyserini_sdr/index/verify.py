@@ -133,11 +133,10 @@ def _corpus_positions(index: Index, options: VerifyOptions, problems: list[str])
 
 
 def _check_sample(index: Index, options: VerifyOptions, positions: list[int]) -> list[str]:
-    if index.manifest is None and options.encoder is None:
-        raise DataError(
-            index.directory, f"has no {MANIFEST} to tell its encoder", remedy="give --encoder or --sample 0"
-        )
-    name = options.encoder or index.manifest["encoder"]
+    name = options.encoder or (index.manifest or {}).get("encoder")
+    if name is None:
+        problem = f"has no {MANIFEST} to tell its encoder" if index.manifest is None else "does not tell its encoder"
+        raise DataError(index.directory, problem, remedy="give --encoder or --sample 0")
     encoder = load_any_encoder(name, side="document", device=options.device, **index.encoder_settings())
     index.check_encoder(encoder)
     reading, wanted = Reading.from_manifest(index.manifest), set(positions)

@@ -18,8 +18,8 @@ from ..encode.layout import DOCID, INDEX
 from .sources import IndexSource, Source
 
 
-def write_flat(sources: Sequence[Source], directory: Path, keep: np.ndarray | None = None) -> int:
-    """Writes `index` and `docid` of a flat index of all sources; returns the number of vectors.
+def write_flat(sources: Sequence[Source], directory: Path, keep: np.ndarray | None = None) -> None:
+    """Writes `index` and `docid` of a flat index of all sources.
 
     Args:
         keep: (count,) bool: which of the vectors to write; None is all.
@@ -47,10 +47,9 @@ def write_flat(sources: Sequence[Source], directory: Path, keep: np.ndarray | No
         index.seek(0)
         index.write(flat_header(dimension, len(ids)))
     _refuse_duplicates(sources, ids)
-    return len(ids)
 
 
-def write_docids(sources: Sequence[IndexSource], directory: Path, keep: np.ndarray | None = None) -> int:
+def write_docids(sources: Sequence[IndexSource], directory: Path, keep: np.ndarray | None = None) -> None:
     """Writes `docid` alone, as `write_flat` does."""
     ids, seen = IdHashes(), 0
     with atomic_file(directory / DOCID) as names:
@@ -62,7 +61,6 @@ def write_docids(sources: Sequence[IndexSource], directory: Path, keep: np.ndarr
                 _write_ids((id for id, kept in zip(source.index.docids, mask, strict=True) if kept), names, ids)
                 seen += source.count
     _refuse_duplicates(sources, ids)
-    return len(ids)
 
 
 def _write_ids(block: Iterable[str], names: IO[str], ids: IdHashes) -> None:

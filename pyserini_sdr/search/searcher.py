@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import faiss
 import numpy as np
 import torch
 
@@ -68,7 +67,6 @@ class Searcher:
             self._warn_of_what_is_not_known(part)
         _warn_of_missing_shards(self.indexes)
         if threads:
-            faiss.omp_set_num_threads(threads)
             torch.set_num_threads(threads)
 
     def _load_encoder(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -11,20 +12,23 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from ..core.errors import DataError, UsageError
+from ..core.errors import DataError, SdrError, UsageError
 from ..core.files import require_directory
 from ..encode.chunks import FOLDER
 from ..encode.engine import DOCID, INDEX
+from ..index import faiss_files
 from ..index.flat import FlatFile, open_flat
-from ..index.store import Index
+from ..index.make import faiss_threads
+from ..index.replace import PENDING, WRITING
+from ..index.store import Index, state_of
 from ..model.device import resolve_device
 from .exact import ExactSearch
 from .found import Hits
 
 _TIE_MARGIN = 32
 """Hits fetched from FAISS beyond those asked for, so that ties at the cut are decided by document id and not by it."""
-_FAISS_QUERIES = 1024
-"""Queries that FAISS gets at a time."""
+_FAISS_QUERIES, _FAISS_BYTES = 1024, 256 << 20
+"""Queries that FAISS gets at a time, at most; memory for what it finds."""
 
 
 def index_directories(paths: Sequence[Path]) -> list[Path]:
@@ -45,7 +49,8 @@ def index_directories(paths: Sequence[Path]) -> list[Path]:
 def _is_index(path: Path) -> bool:
     """Whether it holds an index, or (so that none is left out without a word) an unfinished one."""
     there = (path / INDEX).is_file() and (path / DOCID).is_file()
-    return not path.name.startswith(".") and (there or (path / FOLDER).is_dir())
+    begun = any((path / name).is_dir() for name in (FOLDER, WRITING, PENDING))
+    return not path.name.startswith(".") and (there or begun)
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
@@ -102,21 +107,35 @@ class FaissPart:
 
     Args:
         index: the index.
+        threads: of FAISS; 0 is one per core.
     """
 
-    def __init__(self, index: Index) -> None:
-        self._index = index
+    def __init__(self, index: Index, threads: int) -> None:
+        self._index, self._threads = index, threads
+        self._walk = faiss_files.parameters_of(index.faiss_index).get("ef_search")
         self.take = index.take
 
     def __len__(self) -> int:
         return len(self._index)
 
     def batch_size(self, depth: int) -> int:
-        return _FAISS_QUERIES
+        return max(1, min(_FAISS_QUERIES, _FAISS_BYTES // (16 * (min(depth, len(self)) + _TIE_MARGIN))))
 
     def search(self, vectors: np.ndarray, depth: int) -> list[Hits]:
-        scores, positions = self._index.search(vectors, min(depth + _TIE_MARGIN, len(self)))
+        if not np.isfinite(vectors).all():
+            raise SdrError("the encoder gave NaN or infinite values for a query; is the checkpoint damaged?")
+        margin = _TIE_MARGIN
+        if self._walk is not None:  # a graph is walked further for more hits, and other documents found than by stock
+            margin = min(margin, max(0, self._walk - depth))
+        with faiss_threads(self._threads):  # of this thread, whichever it is
+            scores, positions = self._index.search(vectors, min(depth + margin, len(self)))
         there = positions >= 0  # an approximate index may find fewer
+        if not np.isfinite(scores[there]).all():
+            raise DataError(
+                self._index.directory / INDEX,
+                "gives scores that are not finite",
+                remedy="python -m pyserini_sdr.index verify tells more",
+            )
         return [(s[t], p[t]) for s, p, t in zip(scores, positions, there, strict=True)]
 
     def docids(self, positions: np.ndarray) -> list[str]:
@@ -130,7 +149,7 @@ class Shards:
     Args:
         indexes: in any number and of any types.
         device: where flat ones are searched: `cpu`, `cuda`, `cuda:N`.
-        threads: for flat ones; 0 is one per core.
+        threads: 0 is one per core.
         nprobe, ef_search: for the others; None leaves what their files say.
         memory: bytes for what is found in flat ones; None chooses.
 
@@ -162,13 +181,15 @@ class Shards:
                         f"--faiss-device {device}: {index.directory} is of type {index.type!r}, and only flat indexes "
                         "are searched on a GPU; leave it out"
                     )
-                self.parts.append(FaissPart(index))
+                self.parts.append(FaissPart(index, threads))
             else:
-                if len(file) != len(index):
+                if len(file) != len(index) or index.state not in (None, state_of(index.directory)):
                     raise DataError(index.directory, "has changed while it was opened", remedy="try again")
                 flat.append((index, file))
         if flat:
             self.parts.insert(0, FlatPart(flat, chosen, threads, memory))
+        self._several = len(indexes) > 1
+        self._first = indexes[0].directory
 
     def batch_size(self, depth: int) -> int:
         """Queries at a time that make good use of memory and of every pass over the files."""
@@ -180,7 +201,13 @@ class Shards:
         found = [part.search(vectors, depth) for part in self.parts]
         for hits in zip(*found, strict=True):
             named = [part.docids(places) for part, (_, places) in zip(self.parts, hits, strict=True)]
-            yield list(chain.from_iterable(named)), np.concatenate([scores for scores, _ in hits])
+            docids = list(chain.from_iterable(named))
+            if self._several and len(set(docids)) < len(docids):
+                twice = Counter(docids).most_common(1)[0][0]
+                raise DataError(
+                    self._first, f"document {twice!r} is in two of the indexes", remedy="leave one of them out"
+                )
+            yield docids, np.concatenate([scores for scores, _ in hits])
 
     def best_vectors(self, vectors: np.ndarray, depth: int) -> Iterator[np.ndarray]:
         """Yields the vectors (at most depth, dim) of the best documents for every query, best first."""

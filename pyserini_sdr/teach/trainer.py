@@ -59,7 +59,7 @@ class TeachTrainer(Trainer):
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """The dev metric."""
         start = time.perf_counter()
-        with attention(self.model, "sdpa", on_cpu=self.args.use_cpu):
+        with attention(self.model, "inference", on_cpu=self.args.use_cpu):
             now = CrossEncoder(
                 self.model,
                 self.encoder.tokenizer,
@@ -79,7 +79,7 @@ class TeachTrainer(Trainer):
         """Trains, from a checkpoint if there is one; the best weights are in the model afterwards."""
         before = read_json(checkpoint / _PROGRESS_FILE) if checkpoint else {"pairs": 0, "seconds": 0.0}
         self.step.pairs, self._began = before["pairs"], time.perf_counter() - before["seconds"]
-        with attention(self.model, "eager", on_cpu=self.args.use_cpu):
+        with attention(self.model, "training", on_cpu=self.args.use_cpu):
             self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     @property

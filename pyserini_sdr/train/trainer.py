@@ -114,7 +114,7 @@ class SdrTrainer(Trainer):
     def _refresh(self, step: int) -> None:
         assert self.refresh is not None
         start = time.perf_counter()
-        with attention(self.encoder.backbone, "sdpa", on_cpu=self.args.use_cpu):
+        with attention(self.encoder.backbone, "inference", on_cpu=self.args.use_cpu):
             self.refresh.before(step)
         self.mining_seconds += time.perf_counter() - start
 
@@ -133,7 +133,7 @@ class SdrTrainer(Trainer):
         """The dev metric; every process computes it, so that all stop together."""
         assert self.dev is not None
         start = time.perf_counter()
-        with attention(self.encoder.backbone, "sdpa", on_cpu=self.args.use_cpu):
+        with attention(self.encoder.backbone, "inference", on_cpu=self.args.use_cpu):
             value = self.dev(self.encoder.backbone, self.encoder.tokenizer, self.encoder.spec, self.precision)
         seconds = time.perf_counter() - start
         self._began += seconds
@@ -143,7 +143,7 @@ class SdrTrainer(Trainer):
         return metrics
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        with attention(self.encoder.backbone, "eager", on_cpu=self.args.use_cpu):
+        with attention(self.encoder.backbone, "training", on_cpu=self.args.use_cpu):
             return super().train(*args, **kwargs)
 
     @property

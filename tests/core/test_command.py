@@ -57,7 +57,11 @@ def run(command: Command | CommandGroup, *argv: str) -> int:
         (("--name", "data"), 1, "error: corpus.jsonl:7: empty text; remove it\n"),
         (("--name", "usage"), 2, "error: --times: too often\n"),
         (("--name", "interrupt"), 130, "interrupted\n"),
-        (("--name", "memory"), 1, "error: out of memory; use smaller batches or a machine with more memory\n"),
+        (
+            ("--name", "memory"),
+            1,
+            "error: out of memory; use smaller batches (encode: a smaller --token-budget, with --overwrite)\n",
+        ),
         (("--name", "path"), 1, "error: somewhere: No such file or directory\n"),
         ((), 2, "error: --name is required\n"),
         (("--name", "x", "--times", "many"), 2, "error: argument --times: invalid int value: 'many' (see "),

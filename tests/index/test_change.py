@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
 import pytest
 
 from pyserini_sdr.core.errors import DataError, UsageError
-from pyserini_sdr.index import room
+from pyserini_sdr.index import change, merge, room
 from pyserini_sdr.index.store import open_index
 
 from .make import COUNT, TYPE_FLAGS, build, clustered, index, manifest, names, same_files, spec, write_index
@@ -242,3 +244,57 @@ def test_merged_lists_are_searched_as_before(shards: list[Path], tmp_path: Path)
     index("merge", "--inputs", *made, "--output", tmp_path / "out")
     lists = faiss.read_index(str(tmp_path / "out" / "index"))
     assert (lists.nlist, lists.nprobe, lists.ntotal) == (20, 10, COUNT)
+
+
+@pytest.mark.parametrize("verb", ["append", "delete"])
+@pytest.mark.parametrize("type", ["flat", "sq8"])
+def test_a_change_that_finishes_just_before_is_kept(
+    parts: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, type: str
+) -> None:
+    """Another process changes the index while this one waits for it."""
+    changed = make(parts[1], tmp_path / "changed", type)
+    real = change.replacing
+
+    def late(directory: Path) -> AbstractContextManager[Path]:
+        monkeypatch.setattr(change, "replacing", real)
+        assert index("delete", "--index", directory, "--ids", "d0") == 0
+        return real(directory)
+
+    monkeypatch.setattr(change, "replacing", late)
+    ids = names(COUNT)
+    if verb == "append":
+        assert index("append", "--index", changed, "--input", parts[2], "--threads", 1) == 0
+        wanted = ids[1:]
+    else:
+        assert index("delete", "--index", changed, "--ids", ids[1]) == 0
+        wanted = ids[2:HALF]
+    assert open_index(changed).docids == wanted and len(manifest(changed)["changes"]) == 2
+    assert index("verify", "--index", changed) == 0
+
+
+def test_ids_and_vectors_that_disagree_are_not_installed(
+    parts: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = make(parts[1], tmp_path / "changed", "sq8")
+    before = {path: path.read_bytes() for path in changed.iterdir()}
+    monkeypatch.setattr(change, "fill", lambda *_: None)
+    with pytest.raises(DataError, match="changed: would hold 1,200 ids for 500 vectors"):
+        index("append", "--index", changed, "--input", parts[2])
+    assert {path: path.read_bytes() for path in changed.iterdir()} == before
+
+
+def test_merge_of_an_index_that_changes_meanwhile(
+    parts: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = make(parts[1], tmp_path / "first", "sq8")
+    rest = build(parts[2], tmp_path / "rest", "--type", "sq8", "--train-from", first)
+    real = merge.write_docids
+
+    def late(*arguments: Any) -> None:
+        real(*arguments)
+        assert index("delete", "--index", rest, "--ids", names(COUNT)[HALF]) == 0
+
+    monkeypatch.setattr(merge, "write_docids", late)
+    with pytest.raises(DataError, match="rest: has changed since it was opened; give the command again"):
+        index("merge", "--inputs", first, rest, "--output", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -98,3 +98,19 @@ def test_into_the_index_itself(flat: Path) -> None:
     with pytest.raises(UsageError, match="is the index directory"):
         index("export", "--index", flat, "--output", flat, "--overwrite")
     assert (flat / "index").exists()
+
+
+def test_overwrite_replaces_exports_only(flat: Path, tmp_path: Path) -> None:
+    """A directory named by mistake stays as it is."""
+    home = tmp_path / "home"
+    source = write_index(home / "deep" / "flat", clustered(10))
+    (home / "thesis.tex").write_text("mine")
+    for output, error, message in (
+        (home, UsageError, "holds the index directory"),
+        (home / "deep", UsageError, "holds the index directory"),
+    ):
+        with pytest.raises(error, match=message):
+            index("export", "--index", source, "--output", output, "--format", "jsonl", "--overwrite")
+    with pytest.raises(DataError, match=r"home: holds 'deep', which no export has written, so it is not replaced"):
+        index("export", "--index", flat, "--output", home, "--format", "jsonl", "--overwrite")
+    assert (home / "thesis.tex").read_text() == "mine" and (source / "index").exists()

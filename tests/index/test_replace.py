@@ -6,15 +6,17 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pyserini_sdr.core.errors import DataError
 from pyserini_sdr.encode.layout import PENDING, held
-from pyserini_sdr.index import replace
+from pyserini_sdr.index import replace, store
 from pyserini_sdr.index.replace import WRITING, replacing
-from pyserini_sdr.index.store import open_index
+from pyserini_sdr.index.store import open_index, state_of
 
 from .make import build, clustered, index, manifest, names, write_index
 
@@ -131,3 +133,33 @@ def test_unfinished_encoding_is_not_built_over(tmp_path: Path) -> None:
     (tmp_path / "out" / ".encode").mkdir(parents=True)
     with pytest.raises(DataError, match="out: holds an unfinished encoding; finish it, or give another directory"):
         build(source, tmp_path / "out")
+
+
+def test_reader_meets_the_mover_between_two_files(old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads again, and gets the new index, not ids of the one with vectors of the other."""
+    new = build(write_index(tmp_path / "source20", clustered(20, seed=1), names(20, 50)), tmp_path / "new")
+    real = store.read_docids
+
+    def late(path: Path) -> Sequence[str]:
+        monkeypatch.setattr(store, "read_docids", real)
+        for name in ("index", "docid", "sdr_index.json"):
+            (new / name).replace(old / name)
+        return real(path)
+
+    monkeypatch.setattr(store, "read_docids", late)
+    opened = open_index(old)
+    assert opened.docids == names(20, 50) and opened.state == state_of(old)
+    np.testing.assert_array_equal(opened.vectors(0, 20), clustered(20, seed=1))
+
+
+def test_reader_gives_up_on_what_never_rests(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = store.read_docids
+
+    def touched(path: Path) -> Sequence[str]:
+        path.write_bytes(path.read_bytes() + b"more\n")
+        return real(path)
+
+    monkeypatch.setattr(store, "read_docids", touched)
+    monkeypatch.setattr(store, "_PAUSE", 0)
+    with pytest.raises(DataError, match="index: keeps changing while it is opened; try again"):
+        open_index(old)

@@ -10,7 +10,9 @@ import faiss
 import numpy as np
 import pytest
 
-from pyserini_sdr.core.errors import DataError, UsageError
+from pyserini_sdr.core import runtime
+from pyserini_sdr.core.errors import DataError, SdrError, UsageError
+from pyserini_sdr.encode import settings
 from pyserini_sdr.index import room
 from pyserini_sdr.index.store import open_index
 from pyserini_sdr.index.types import TYPES, file_bytes
@@ -228,6 +230,20 @@ def test_room_of_this_machine(tmp_path: Path) -> None:
     assert room.size_text(999) == "999 B" and room.size_text(27_162_000_000) == "27.2 GB"
 
 
+@pytest.mark.parametrize(("version", "prefix"), [(2, ""), (1, "total_")])
+def test_cached_files_count_as_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int, prefix: str) -> None:
+    """In a container that has read a large file."""
+    _, limit, usage, cached = runtime._CGROUPS[2 - version]
+    monkeypatch.setattr(runtime, "_CGROUPS", ((str(tmp_path), limit, usage, cached),))
+    assert runtime.container_memory() is None
+    (tmp_path / limit).write_text("1000000\n")
+    (tmp_path / usage).write_text("990000\n")
+    assert runtime.container_memory() == (1_000_000, 10_000)
+    stat = f"anon 90000\n{prefix}inactive_file 500000\n{prefix}active_file 400000\nslab 7\n"
+    (tmp_path / "memory.stat").write_text(stat)
+    assert room.available_memory() == 910_000 and settings.machine_memory() == 1_000_000
+
+
 def test_recall_of_a_broken_index_is_low(flat: Path, tmp_path: Path) -> None:
     """What is measured tells: one list of forty searched, and two bits for sixteen dimensions."""
     flags = ("--type", "ivf-pq", "--nlist", 40, "--nprobe", 1, "--pq-m", 2, "--pq-nbits", 2, "--eval-queries", 50)
@@ -247,6 +263,41 @@ def test_queries_are_measured_with(tiny_collection: Path, checkpoint: Path, tmp_
     with pytest.raises(UsageError, match="the input does not tell its encoder; leave it out"):
         build(bare, tmp_path / "out2", "--type", "sq8", "--queries", topics, "--eval-queries", 10)
     assert not (tmp_path / "out2").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "error", "message"),
+    [
+        (("--type", "sq8", "--queries", "{nowhere}"), DataError, "nowhere.tsv"),
+        (("--type", "sq8", "--queries", "{topics}"), SdrError, "some-encoder"),
+        (("--type", "flat", "--queries", "{topics}"), UsageError, "--type flat is exact, there is nothing to measure"),
+        (("--type", "sq8", "--queries", "{topics}", "--eval-queries", "0"), UsageError, "measures nothing; leave one"),
+    ],
+)
+def test_queries_are_looked_at_before_building(
+    flat: Path,
+    tiny_collection: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: tuple[str, ...],
+    error: type[Exception],
+    message: str,
+) -> None:
+    monkeypatch.setattr("pyserini_sdr.index.build.replacing", None)
+    places = {"topics": tiny_collection / "topics.test.tsv", "nowhere": tmp_path / "nowhere.tsv"}
+    words = [word.format(**places) for word in flags]
+    with pytest.raises(error, match=re.escape(message)):
+        index("build", "--input", flat, "--output", tmp_path / "out", *words)
+
+
+def test_codes_for_a_graph_are_taken_from_another(flat: Path, tmp_path: Path) -> None:
+    """What has been learned is the codes; the flags of the graph hold, and else its defaults."""
+    first = build(flat, tmp_path / "first", "--type", "hnsw-pq", *TYPE_FLAGS["hnsw-pq"])
+    second = build(flat, tmp_path / "second", "--type", "hnsw-pq", "--train-from", first, "--M", 16)
+    same_files(first, second)
+    third = build(flat, tmp_path / "third", "--type", "hnsw-pq", "--train-from", first, "--ef-search", 64)
+    wanted = {"M": 32, "efC": 200, "ef_search": 64, "pq_m": 16, "pq_nbits": 8}
+    assert manifest(third)["parameters"] == wanted and recall(third, clustered(100, seed=5)) > RECALL["hnsw-pq"]
 
 
 def test_text_is_put_into_an_index_first(flat: Path, tmp_path: Path) -> None:

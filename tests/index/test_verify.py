@@ -160,3 +160,7 @@ def test_index_of_stock(capsys: pytest.CaptureFixture[str], flat: Path, tiny_col
     with pytest.raises(SdrError, match=r"has no sdr_index\.json to tell its encoder; give --encoder or --sample 0"):
         verify(capsys, folder, "--corpus", tiny_collection)
     assert verify(capsys, folder, "--corpus", tiny_collection, "--sample", 0)[0] == 0
+    facts = {"kind": "index", "type": "flat", "count": len(read_index(folder)[0])}
+    (folder / "sdr_index.json").write_text(json.dumps(facts))
+    with pytest.raises(SdrError, match="does not tell its encoder; give --encoder or --sample 0"):
+        verify(capsys, folder, "--corpus", tiny_collection)

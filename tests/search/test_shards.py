@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from pyserini_sdr import Searcher
-from pyserini_sdr.core.errors import DataError, UsageError
+from pyserini_sdr.core.errors import DataError, SdrError, UsageError
 from pyserini_sdr.encode.chunks import FOLDER
+from pyserini_sdr.index.store import open_index
 from pyserini_sdr.model.encoder import BiEncoder
 from pyserini_sdr.search.shards import index_directories
 from pyserini_sdr.trec.run import read_run
@@ -107,7 +108,7 @@ def test_what_is_no_set_of_shards(shards: Path, topics: Path, tmp_path: Path) ->
 
 
 def test_a_document_in_two_shards_is_told(whole: Path, shards: Path, topics: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="twice in topic"):
+    with pytest.raises(DataError, match="is in two of the indexes"):
         search(whole, topics, tmp_path / "run.trec", "--index", whole, shards / "shard1")
     assert not (tmp_path / "run.trec").exists()
 
@@ -177,3 +178,41 @@ def test_searcher_over_shards(whole: Path, shards: Path) -> None:
         Searcher([])
     vectors = np.stack([one.encoder.encode_queries(["river"])[0]] * 3)
     assert list(four.search_vectors(vectors, 60)) == list(one.search_vectors(vectors, 60))
+
+
+def test_a_document_in_two_indexes_is_an_error_at_once(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "again")
+    searcher = Searcher([whole, tmp_path / "again"])
+    with pytest.raises(DataError, match="is in two of the indexes; leave one of them out"):
+        searcher.search("what is river")
+
+
+@pytest.mark.parametrize("name", [".index.partial", ".index.ready"])
+def test_a_shard_that_was_being_built_is_not_left_out(shards: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(shards, tmp_path / "some")
+    (tmp_path / "some" / "shard9" / name).mkdir(parents=True)
+    assert tmp_path / "some" / "shard9" in index_directories([tmp_path / "some"])
+
+
+def test_an_index_that_is_replaced_after_it_was_opened(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "index")
+    opened = open_index(tmp_path / "index")
+    shutil.copy(tmp_path / "index" / "index", tmp_path / "other")
+    (tmp_path / "other").replace(tmp_path / "index" / "index")
+    with pytest.raises(DataError, match="has changed while it was opened"):
+        Searcher(opened)
+
+
+def test_a_searcher_keeps_the_index_that_it_opened(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "index")
+    searcher = Searcher(tmp_path / "index")
+    raw = (tmp_path / "index" / "index").read_bytes()
+    (tmp_path / "other").write_bytes(raw[:45] + bytes(len(raw) - 45))
+    (tmp_path / "other").replace(tmp_path / "index" / "index")
+    assert searcher.search("what is river") == Searcher(whole).search("what is river")
+
+
+def test_a_query_that_is_not_finite(whole: Path, tmp_path: Path) -> None:
+    searcher = Searcher(converted(whole, tmp_path / "graph", "HNSW8,Flat"))
+    with pytest.raises(SdrError, match="NaN or infinite values for a query"):
+        list(searcher.search_vectors(np.full((1, searcher.encoder.spec.dimension), np.nan, np.float32), 5))
