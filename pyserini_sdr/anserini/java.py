@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -71,7 +71,7 @@ class Java:
     home: Path
     version: str
     has_vector: bool
-    source: str
+    source: str = field(compare=False)
 
     @property
     def major(self) -> int:

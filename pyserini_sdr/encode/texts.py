@@ -51,16 +51,16 @@ class Reading:
             if "text" not in wanted:
                 raise UsageError(f"encoder: --fields {' '.join(wanted)}: 'text' must be among the fields")
         pairs = options.encoder.add_sep
-        if pairs and "title" not in (wanted or ()):
-            raise UsageError(
-                "encoder: --add-sep: needs title and text apart; give input --fields title text, and encoder the same"
-            )
         stock = ENCODER_CLASSES.get(class_name(options.encoder.encoder_class))
         if stock is not None and stock.titles != "either":
             if pairs and stock.titles == "joined":
                 problem = f"encoder class {options.encoder.encoder_class!r} joins title and text"
                 raise UsageError(f"encoder: --add-sep: {problem}; leave it out")
             pairs = stock.titles == "pair"
+        if options.encoder.add_sep and "title" not in (wanted or ()):
+            raise UsageError(
+                "encoder: --add-sep: needs title and text apart; give input --fields title text, and encoder the same"
+            )
         return cls(options.input.docid_field, read, options.input.delimiter, wanted, pairs)
 
     @classmethod
