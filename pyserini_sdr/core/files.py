@@ -147,15 +147,18 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
             for number, raw in enumerate(handle, start=1):
                 if number == 1 and raw.startswith(b"\xef\xbb\xbf"):
                     raw = raw[3:]
-                try:
-                    yield number, raw.decode("utf-8").rstrip("\r\n")
-                except UnicodeDecodeError as error:
-                    bad = raw[error.start : error.start + 4]
-                    raise DataError(
-                        path, f"not UTF-8 (bytes {bad!r})", line=number, remedy="convert the file to UTF-8"
-                    ) from error
+                yield number, decode_line(path, number, raw)
         except (OSError, EOFError, zlib.error) as error:  # gzip.BadGzipFile is an OSError, a cut stream an EOFError
             raise DataError(path, f"cannot be read: {error}", line=number + 1) from error
+
+
+def decode_line(path: str | os.PathLike[str], number: int, raw: bytes) -> str:
+    """A line as text without its end; `DataError` with the line if it is not UTF-8."""
+    try:
+        return raw.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        bad = raw[error.start : error.start + 4]
+        raise DataError(path, f"not UTF-8 (bytes {bad!r})", line=number, remedy="convert the file to UTF-8") from error
 
 
 def read_jsonl(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from ..core.errors import DataError
-from ..core.files import open_binary
+from ..core.files import decode_line, open_binary
 from .records import Document, DocumentParser
 
 _JUMP = 4096
@@ -162,12 +162,3 @@ def _raw_lines(file: Path, offset: int, lines: int) -> Iterator[bytes]:
                 yield raw
         except (OSError, EOFError, zlib.error) as error:  # gzip.BadGzipFile is an OSError, a cut stream an EOFError
             raise _Unreadable(file, f"cannot be read: {error}", line=lines + 1) from error
-
-
-def decode_line(file: Path, number: int, raw: bytes) -> str:
-    """A line as text without its end; `DataError` with the line if it is not UTF-8."""
-    try:
-        return raw.decode("utf-8").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        bad = raw[error.start : error.start + 4]
-        raise DataError(file, f"not UTF-8 (bytes {bad!r})", line=number, remedy="convert the file to UTF-8") from error

@@ -15,11 +15,10 @@ from typing import IO
 import numpy as np
 
 from ..core.errors import DataError
-from ..core.files import translate_os_error
+from ..core.files import decode_line, translate_os_error
 from ..core.progress import bar
 from .corpus import corpus_files, duplicate_error, duplicate_ids
 from .ids import IdHashes, IdSet, hash_id
-from .reading import decode_line
 from .records import DocumentParser
 
 
