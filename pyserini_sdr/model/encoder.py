@@ -12,17 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.errors import DataError, SdrError, UsageError
+from ..core.errors import SdrError, UsageError
 from ..core.runtime import keep_memory
 from .batching import default_budget, pad, pad_id_of
 from .cores import on_all_cores
 from .device import document_dtype, resolve_device
 from .fingerprint import weights_fingerprint
+from .fitted import fitted_spec
 from .names import ResolvedEncoder, resolve_encoder
 from .packed import PackedEncoder
 from .pooling import pool
 from .pretrained import load_weights
-from .spec import SPEC_FILE, EncoderSpec, read_spec
+from .spec import EncoderSpec, read_spec
 from .token_budget import Prepared, batches_of_tokens, by_token_budget
 
 RAW_BACKBONE = {"pooling": "mean", "similarity": "cosine"}
@@ -101,17 +102,8 @@ class BiEncoder:
         keep_memory()
         resolved = resolve_encoder(str(name), revision)
         spec = read_spec(resolved.directory, overrides, fallback=RAW_BACKBONE if raw_backbone else None)
-        if not spec.backbone or resolved.source != "path":
-            spec = EncoderSpec(**{**spec.to_dict(), "backbone": resolved.name})
         backbone, tokenizer = load_weights(resolved.directory)
-        hidden, wanted = backbone.config.hidden_size, overrides.get("dimension")
-        if wanted is not None and wanted > hidden:
-            raise UsageError(f"dimension {wanted}: the embeddings of {name} have {hidden}")
-        if wanted is None and hidden != spec.dimension:
-            raise DataError(
-                resolved.directory / SPEC_FILE,
-                f"says dimension {spec.dimension}, the model has {hidden}",
-            )
+        spec = fitted_spec(resolved, spec, overrides, backbone.config.hidden_size)
         return cls(backbone, tokenizer, spec, resolved=resolved, device=resolve_device(device), precision=precision)
 
     @functools.cached_property

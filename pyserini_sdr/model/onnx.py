@@ -24,8 +24,9 @@ from ..core.files import read_object
 from ..core.progress import note
 from ..core.runtime import available_cores, keep_memory
 from .fingerprint import tokens_fingerprint, weight_files, weights_fingerprint
+from .fitted import fitted_spec
 from .names import ResolvedEncoder, resolve_encoder
-from .spec import SPEC_FILE, EncoderSpec, read_spec
+from .spec import EncoderSpec, read_spec
 from .token_budget import Prepared, by_token_budget
 
 FOLDER, MODEL, TOKENIZER, RECORD = "onnx", "model.onnx", "tokenizer.json", "sdr_onnx.json"
@@ -93,7 +94,13 @@ class OnnxEncoder:
         place = _device(device)
         resolved = resolve_encoder(str(name))
         folder, record = exported(resolved)
-        return cls(folder, record, _spec(resolved, overrides, record["hidden_size"]), resolved, place)
+        return cls(
+            folder,
+            record,
+            fitted_spec(resolved, read_spec(resolved.directory, overrides), overrides, record["hidden_size"]),
+            resolved,
+            place,
+        )
 
     @property
     def truncated(self) -> bool:
@@ -219,18 +226,6 @@ def _record(folder: Path, weights: str | None, tokens: str) -> dict[str, Any] | 
         raise DataError(path, "is not the record of an export", remedy=f"delete {folder}")
     missing = [name for name in (MODEL, TOKENIZER) if not (folder / name).exists()]
     return None if missing or weights not in (None, record["weights"]) or record["tokens"] != tokens else record
-
-
-def _spec(resolved: ResolvedEncoder, overrides: dict[str, Any], hidden: int) -> EncoderSpec:
-    spec = read_spec(resolved.directory, overrides)
-    if not spec.backbone or resolved.source != "path":
-        spec = EncoderSpec(**{**spec.to_dict(), "backbone": resolved.name})
-    wanted = overrides.get("dimension")
-    if wanted is not None and wanted > hidden:
-        raise UsageError(f"dimension {wanted}: the embeddings of {resolved.name} have {hidden}")
-    if wanted is None and hidden != spec.dimension:
-        raise DataError(resolved.directory / SPEC_FILE, f"says dimension {spec.dimension}, the model has {hidden}")
-    return spec
 
 
 def _device(name: str | None) -> Device:
