@@ -14,20 +14,27 @@ _MOST = 16
 """Workers at most; with more cores, or fewer batches, each gets several: Python's lock would be the limit."""
 
 
-def on_all_cores(batches: Iterable[_T], work: Callable[[_T], None], done: Callable[[_T], None] | None = None) -> None:
+def on_all_cores(
+    batches: Iterable[_T],
+    work: Callable[[_T], None],
+    done: Callable[[_T], None] | None = None,
+    *,
+    inference: bool = True,
+) -> None:
     """Works on batches, as many at a time as torch may use threads; which thread takes which changes no result.
 
     Args:
         batches: in the order in which they are begun; large ones first keep all cores busy to the end.
-        work: called in inference mode, in any thread.
+        work: called in any thread.
         done: called in this thread with every batch that is done.
+        inference: call `work` in inference mode.
     """
     batches = list(batches)
     threads = torch.get_num_threads()
     each = max(-(-threads // _MOST), threads // max(len(batches), 1))
     workers = max(threads // each, 1)
     if workers == 1:
-        with torch.inference_mode():
+        with torch.inference_mode(inference):
             for batch in batches:
                 work(batch)
                 if done is not None:
@@ -37,7 +44,7 @@ def on_all_cores(batches: Iterable[_T], work: Callable[[_T], None], done: Callab
 
     def one(batch: _T) -> _T:
         if not stop.is_set():
-            with torch.inference_mode():
+            with torch.inference_mode(inference):
                 work(batch)
         return batch
 

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from .packed_weights import EncoderWeights, encoder_weights
 
 _WIDTH = 16
-_ROWS = (256, 512, 1024, 2048)
+_ROWS = (16, 32, 64, 128, 256, 512, 1024, 2048)
 _AGREE = 0.995
 """Cosine to the model's own states below which the packed pass is not trusted; bf16 keeps about .9999."""
 
@@ -63,19 +63,26 @@ class Group:
     width: int
 
 
-def pack(texts: Sequence[Sequence[int]], dtype: torch.dtype = torch.float32, *, biased: bool = False) -> Packing:
+def pack(
+    texts: Sequence[Sequence[int]],
+    dtype: torch.dtype = torch.float32,
+    *,
+    biased: bool = False,
+    multiple: int | None = None,
+) -> Packing:
     """Packs token ids, which come longest first.
 
     Args:
         texts: token ids of each text.
         dtype: of the masks.
         biased: every group gets a mask, as a bias is added to it.
+        multiple: rows are filled up to a multiple of this; None for one of few sizes.
     """
     lengths = np.asarray([len(ids) for ids in texts], dtype=np.int64)
     ends = np.cumsum(lengths)
     starts = ends - lengths
     count = int(ends[-1])
-    filling = _rounded(count) - count
+    filling = (-count % multiple) if multiple else _rounded(count) - count
     ids = np.zeros(count + filling, dtype=np.int64)
     ids[:count] = np.concatenate([np.asarray(text, dtype=np.int64) for text in texts])
     positions, owner = np.zeros_like(ids), np.full_like(ids, len(texts))
