@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: threads cost a tiny encoder time, and sums their last bits
+os.environ["PYSERINI_SDR_CACHE"] = tempfile.mkdtemp()  # nothing of an earlier session, and nothing for the user's
 
 import pytest
 
@@ -48,6 +51,7 @@ def found_java() -> Java:
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """In continuous integration (`CI` set), a skip that `allowed_skips.txt` does not list fails the run."""
+    shutil.rmtree(os.environ["PYSERINI_SDR_CACHE"], ignore_errors=True)
     if not os.environ.get("CI") or exitstatus != 0:
         return
     lines = (ROOT / "tests" / "allowed_skips.txt").read_text("utf-8").splitlines()

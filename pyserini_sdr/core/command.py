@@ -17,7 +17,7 @@ from typing import Any
 from . import options as opt
 from .errors import SdrError, UsageError, unknown
 from .progress import close_bars
-from .runtime import share_cores
+from .runtime import share_cores, uncollected
 
 
 def load(target: str) -> Any:
@@ -55,7 +55,9 @@ class Command:
         if options is None:
             print(text, end="")
             return 0
-        return load(self.run)(options) or 0
+        with uncollected():
+            run = load(self.run)
+        return run(options) or 0
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,13 @@ def require_directory(path: str | os.PathLike[str], what: str = "directory") -> 
     return path
 
 
+def cache_folder(*parts: str) -> Path:
+    """Where what can be made again is kept: `parts` in `$PYSERINI_SDR_CACHE`, or in `pyserini_sdr` in
+    `$XDG_CACHE_HOME` or `~/.cache`."""
+    own = os.environ.get("PYSERINI_SDR_CACHE")
+    return Path(own or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "pyserini_sdr"), *parts)
+
+
 def partial_path(path: Path) -> Path:
     """A fresh temporary sibling of `path` (same file system, so that the rename is atomic)."""
     return path.with_name(f".{path.name}{PARTIAL}-{uuid.uuid4().hex[:8]}")

@@ -44,7 +44,7 @@ def load_any_encoder(
             return OnnxEncoder.load(name, **options)
         from ..model.encoder import BiEncoder
 
-        return BiEncoder.load(name, **options)
+        return BiEncoder.load(name, lazy=True, **options)
     if backend == "onnx":
         raise UsageError(f"--backend onnx: an encoder of class {encoder_class!r} runs in stock Pyserini's own way only")
     from ..anserini.encoders import StockEncoder  # not before it is asked for: encoding needs no pyserini

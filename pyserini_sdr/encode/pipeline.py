@@ -1,4 +1,4 @@
-"""Reading, computing and writing at the same time: the encoder waits for neither the corpus nor the disk."""
+"""Reading ahead while the encoder computes: it does not wait for the corpus."""
 
 from __future__ import annotations
 
@@ -66,16 +66,17 @@ def run_stages(
 ) -> None:
     """`write(item, r, compute(r))` with `r = read(item)` for every item, in order.
 
-    One item ahead is read and one behind is written while this thread computes. An error of any stage is raised here,
-    and nothing of it runs any more when this returns.
+    One item ahead is read while this thread computes. What is computed is written before anything else is: a process
+    that is killed loses one item, and writing takes less than a hundredth of the time. An error of any stage is raised
+    here, and nothing of it runs any more when this returns.
 
     Args:
         items: drawn in this thread, one ahead of what is computed.
-        read, write: called in a thread of their own each.
-        compute: called in this thread.
+        read: called in a thread of its own.
+        compute, write: called in this thread.
     """
     todo = iter(items)
-    reader, writer = ThreadPoolExecutor(1, "read"), ThreadPoolExecutor(1, "write")
+    reader = ThreadPoolExecutor(1, "read")
 
     def read_next() -> tuple[Source, Future[Read]] | None:
         for item in todo:
@@ -83,18 +84,11 @@ def run_stages(
         return None
 
     try:
-        behind: Future[None] | None = None
         ahead = read_next()
         while ahead is not None:
             (item, waiting), got = ahead, ahead[1].result()
             ahead = read_next()
-            made = compute(got)
-            if behind is not None:
-                behind.result()
-            behind = writer.submit(write, item, got, made)
-            del waiting, got, made
-        if behind is not None:
-            behind.result()
+            write(item, got, compute(got))
+            del waiting, got
     finally:
         reader.shutdown(cancel_futures=True)
-        writer.shutdown()  # what is computed is kept

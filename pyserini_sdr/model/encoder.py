@@ -21,6 +21,7 @@ from .fingerprint import weights_fingerprint
 from .fitted import fitted_spec
 from .names import ResolvedEncoder, resolve_encoder
 from .packed import PackedEncoder
+from .plain import Plain, note_plain, open_plain
 from .pooling import pool
 from .pretrained import load_weights
 from .spec import EncoderSpec, read_spec
@@ -30,18 +31,14 @@ RAW_BACKBONE = {"pooling": "mean", "similarity": "cosine"}
 """What `train` makes of a backbone that says nothing about pooling."""
 
 
-_BULK = 512
-"""Tokens from which queries are packed: fewer would be filled up to a round number of rows."""
-
-
 class BiEncoder:
     """One encoder for queries and documents.
 
     Make one with `BiEncoder.load`. Queries are encoded in float32, documents in `precision`.
 
     Attributes:
-        backbone: the transformer, float32, in evaluation mode.
-        tokenizer: its fast tokenizer.
+        backbone: the transformer, float32, in evaluation mode; of a plain checkpoint loaded when it is first asked for.
+        tokenizer: its fast tokenizer, likewise.
         spec: pooling, similarity, prefixes and lengths.
         resolved: where it was loaded from, or None.
         device: where it runs.
@@ -54,23 +51,27 @@ class BiEncoder:
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: nn.Module | None,
         tokenizer: Any,
         spec: EncoderSpec,
         *,
         resolved: ResolvedEncoder | None = None,
         device: torch.device | None = None,
         precision: str = "auto",
+        plain: Plain | None = None,
     ) -> None:
         self.device = device or torch.device("cpu")
-        self.backbone = backbone.to(self.device).eval()
-        self.tokenizer, self.spec, self.resolved = tokenizer, spec, resolved
+        self.spec, self.resolved, self._plain = spec, resolved, plain
+        if plain is None:
+            self.backbone, self.tokenizer = backbone.to(self.device).eval(), tokenizer
+            self.pad_id = pad_id_of(tokenizer)
+        else:
+            self.fingerprint, self.pad_id = plain.fingerprint, plain.pad_id
         self.document_dtype = document_dtype(precision, self.device)
         self.query_dtype = torch.float32
         self._copies: dict[torch.dtype, nn.Module] = {}
         self._packed: dict[torch.dtype, PackedEncoder | None] = {}
         self.token_budget = default_budget(self.device)
-        self.pad_id = pad_id_of(tokenizer)
         self.max_batch: int | None = None
 
     @classmethod
@@ -82,6 +83,7 @@ class BiEncoder:
         precision: str = "auto",
         raw_backbone: bool = False,
         revision: str | None = None,
+        lazy: bool = False,
         **overrides: Any,
     ) -> BiEncoder:
         """Loads a checkpoint directory, the bundled `all-MiniLM-L6-v2`, or a model from the hub.
@@ -92,6 +94,7 @@ class BiEncoder:
             precision: of documents: `auto`, `fp32`, `bf16`, `fp16`.
             raw_backbone: accept a backbone that says nothing about pooling (mean, cosine); else that is an error.
             revision: branch, tag or commit on the hub.
+            lazy: for encoding only: without transformers where that is possible, see `plain`.
             overrides: `EncoderSpec` fields that win over the checkpoint's; a smaller `dimension` keeps the first ones
                 only (of an encoder trained for it).
 
@@ -102,9 +105,26 @@ class BiEncoder:
         keep_memory()
         resolved = resolve_encoder(str(name), revision)
         spec = read_spec(resolved.directory, overrides, fallback=RAW_BACKBONE if raw_backbone else None)
-        backbone, tokenizer = load_weights(resolved.directory)
-        spec = fitted_spec(resolved, spec, overrides, backbone.config.hidden_size)
-        return cls(backbone, tokenizer, spec, resolved=resolved, device=resolve_device(device), precision=precision)
+        plain = open_plain(resolved.directory) if lazy else None
+        backbone, tokenizer = load_weights(resolved.directory) if plain is None else (None, None)
+        if lazy and backbone is not None:
+            note_plain(resolved.directory, backbone, tokenizer)
+        hidden = plain.hidden_size if backbone is None else backbone.config.hidden_size
+        spec = fitted_spec(resolved, spec, overrides, hidden)
+        place = resolve_device(device)
+        return cls(backbone, tokenizer, spec, resolved=resolved, device=place, precision=precision, plain=plain)
+
+    @functools.cached_property
+    def backbone(self) -> nn.Module:
+        return self._loaded[0].to(self.device).eval()
+
+    @functools.cached_property
+    def tokenizer(self) -> Any:
+        return self._loaded[1]
+
+    @functools.cached_property
+    def _loaded(self) -> tuple[nn.Module, Any]:
+        return load_weights(self.resolved.directory)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -116,14 +136,14 @@ class BiEncoder:
     @property
     def truncated(self) -> bool:
         """Whether vectors are the first dimensions of the embeddings only."""
-        return self.spec.dimension < self.backbone.config.hidden_size
+        hidden = self.backbone.config.hidden_size if self._plain is None else self._plain.hidden_size
+        return self.spec.dimension < hidden
 
     def encode_queries(self, queries: Sequence[str]) -> np.ndarray:
         """Vectors of queries, (n, dim) float32, computed in `query_dtype`."""
         texts = [self.spec.query_text(text) for text in queries]
         tokens = self.tokenize(texts, self.spec.query_max_length)
-        many = sum(map(len, tokens)) >= _BULK
-        return self._vectors(tokens, self.query_dtype, self._packed_pass(self.query_dtype) if many else None)
+        return self._vectors(tokens, self.query_dtype, self._packed_pass(self.query_dtype) if tokens else None)
 
     def encode_documents(
         self,
@@ -153,7 +173,8 @@ class BiEncoder:
             )
         length = self.spec.document_max_length
         if titles is not None:
-            special = self.tokenizer.num_special_tokens_to_add(pair=True)
+            counting = self.tokenizer if self._plain is None else self._plain.tokenizer
+            special = counting.num_special_tokens_to_add(True)
             if length < special:  # the tokenizer would not truncate at all
                 raise UsageError(f"document_max_length {length}: pairs of title and text have {special} special tokens")
             return Prepared(self.tokenize([self.spec.document_text(title) for title in titles], length, documents))
@@ -172,10 +193,13 @@ class BiEncoder:
         """Token ids of texts that already carry their prefix, truncated, with special tokens, unpadded."""
         if not texts:
             return []
-        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if self._plain is not None:
+            backend, side = self._plain.tokenizer, self._plain.truncation_side
+        else:
+            backend, side = getattr(self.tokenizer, "backend_tokenizer", None), self.tokenizer.truncation_side
         if hasattr(backend, "encode_batch_fast"):  # no offsets, no Python object per token: a quarter faster
             backend.no_padding()
-            backend.enable_truncation(max_length, direction=self.tokenizer.truncation_side)
+            backend.enable_truncation(max_length, direction=side)
             inputs = list(texts) if seconds is None else list(zip(texts, seconds, strict=True))
             return [encoding.ids for encoding in backend.encode_batch_fast(inputs)]
         return self.tokenizer(
@@ -227,7 +251,9 @@ class BiEncoder:
         if self.device.type != "cpu" or dtype == torch.float16:
             return None
         if dtype not in self._packed:
-            self._packed[dtype] = PackedEncoder.of(self.backbone, dtype)
+            plain = None if "backbone" in vars(self) else self._plain  # a caller may have trained the one it has
+            found = PackedEncoder.of(self.backbone, dtype) if plain is None else PackedEncoder(plain.weights, dtype)
+            self._packed[dtype] = found
         return self._packed[dtype]
 
     def _model(self, dtype: torch.dtype) -> nn.Module:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import DataError, SdrError, UsageError
-from ..core.files import read_object
+from ..core.files import cache_folder, read_object
 from ..core.progress import note
 from ..core.runtime import available_cores, keep_memory
 from .fingerprint import tokens_fingerprint, weight_files, weights_fingerprint
@@ -211,9 +211,8 @@ def export_folder(resolved: ResolvedEncoder, weights: str | None) -> Path:
     free = not beside.exists() or (beside / RECORD).exists()
     if weights is None or (resolved.source == "path" and free and os.access(resolved.directory, os.W_OK)):
         return beside
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     both = f"{weights} {tokens_fingerprint(resolved.directory)}"
-    return cache / "pyserini_sdr" / FOLDER / hashlib.sha256(both.encode()).hexdigest()[:16]
+    return cache_folder(FOLDER, hashlib.sha256(both.encode()).hexdigest()[:16])
 
 
 def _record(folder: Path, weights: str | None, tokens: str) -> dict[str, Any] | None:

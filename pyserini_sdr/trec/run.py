@@ -15,7 +15,8 @@ import numpy as np
 
 from ..core.errors import DataError, shorten
 from ..core.files import atomic_file, read_lines, require_file
-from .columns import check_ids, format_score, parse_integer, parse_score, split_columns
+from .columns import check_ids, parse_integer, parse_score, split_columns
+from .scores import score_texts
 
 Ranking = list[tuple[str, float]]
 """Document ids with their scores."""
@@ -32,6 +33,14 @@ def rank(docids: Sequence[str], scores: np.ndarray | Sequence[float], k: int | N
     Returns:
         At most `k` pairs of document id and float32 score (as a Python float).
     """
+    docids, values = ordered(docids, scores, k)
+    return list(zip(docids, values.tolist(), strict=True))
+
+
+def ordered(
+    docids: Sequence[str], scores: np.ndarray | Sequence[float], k: int | None = None
+) -> tuple[Sequence[str], np.ndarray]:
+    """What `rank` gives, as document ids and scores (n,) float32; arguments as there."""
     with np.errstate(over="ignore"):
         values = np.asarray(scores, dtype=np.float32)
     if values.ndim != 1 or len(values) != len(docids):
@@ -39,19 +48,19 @@ def rank(docids: Sequence[str], scores: np.ndarray | Sequence[float], k: int | N
     if not np.isfinite(values).all():
         raise ValueError("scores must be finite float32 numbers")
     if k is not None and k <= 0:
-        return []
+        return [], values[:0]
+    if (values[1:] < values[:-1]).all():  # in order and without ties, as a search nearly always gives them
+        return docids[:k], values[:k]
     candidates = np.arange(len(values))
     if k is not None and k < len(values):  # everything that ties with the k-th stays in until ids are compared
         threshold = np.partition(values, len(values) - k)[len(values) - k]
         candidates = np.flatnonzero(values >= threshold)
     order = candidates[np.argsort(-values[candidates], kind="stable")]
-    ordered = values[order]
-    ties = np.flatnonzero(ordered[1:] == ordered[:-1])
-    ranking = [(docids[i], float(s)) for i, s in zip(order.tolist(), ordered.tolist(), strict=True)]
-    if len(ties):
-        ranking.sort(key=lambda pair: pair[0], reverse=True)
-        ranking.sort(key=lambda pair: pair[1], reverse=True)
-    return ranking[:k]
+    if (values[order[1:]] == values[order[:-1]]).any():
+        by_id = np.array(sorted(candidates.tolist(), key=docids.__getitem__, reverse=True))
+        order = by_id[np.argsort(-values[by_id], kind="stable")]
+    order = order[:k]
+    return [docids[i] for i in order.tolist()], values[order]
 
 
 class RunWriter:
@@ -74,6 +83,7 @@ class RunWriter:
         self.lines = 0
         self._stack = contextlib.ExitStack()
         self._handle: IO[str] | None = None
+        self._numbers: list[str] = []
 
     def __enter__(self) -> RunWriter:
         self._handle = self._stack.enter_context(atomic_file(self.path))
@@ -99,13 +109,20 @@ class RunWriter:
         check_ids(self.path, [qid])
         self._check(qid, docids, scores)
         self.topics.add(qid)
-        ranking = rank(docids, scores, k)
+        docids, scores = ordered(docids, scores, k)
         if self.format == "trec":
-            lines = [f"{qid} Q0 {d} {i} {format_score(s)} {self.tag}\n" for i, (d, s) in enumerate(ranking, start=1)]
+            columns = (docids, self._ranks(len(docids)), score_texts(scores))
+            start, end = f"{qid} Q0 ", f" {self.tag}\n"
         else:
-            lines = [f"{qid}\t{d}\t{i}\n" for i, (d, _) in enumerate(ranking, start=1)]
-        self._handle.writelines(lines)
-        self.lines += len(lines)
+            columns, start, end = (docids, self._ranks(len(docids))), f"{qid}\t", "\n"
+        self._handle.write(_lines(columns, start, "\t" if self.format == "msmarco" else " ", end))
+        self.lines += len(docids)
+
+    def _ranks(self, count: int) -> list[str]:
+        """Texts of the numbers from 1 on; most topics have equally many documents."""
+        if len(self._numbers) < count:
+            self._numbers = [str(number) for number in range(1, count + 1)]
+        return self._numbers[:count]
 
     def _check(self, qid: str, docids: Sequence[str], scores: np.ndarray | Sequence[float]) -> None:
         check_ids(self.path, docids)
@@ -122,6 +139,19 @@ class RunWriter:
                 f"document {docids[i]!r} of topic {qid!r} has the score {scores[i]}",
                 remedy="scores must be finite float32 numbers",
             )
+
+
+def _lines(columns: Sequence[Sequence[str]], start: str, between: str, end: str) -> str:
+    """Lines of a run: one join of all their parts takes a third of the time of a format for each line."""
+    if not columns[0]:
+        return ""
+    parts = [between] * (2 * len(columns) * len(columns[0]))
+    parts[:: 2 * len(columns)] = [end + start] * len(columns[0])
+    parts[0] = start
+    for number, column in enumerate(columns):
+        parts[2 * number + 1 :: 2 * len(columns)] = column
+    parts.append(end)
+    return "".join(parts)
 
 
 def iter_run(path: str | os.PathLike[str]) -> Iterator[tuple[str, Ranking]]:

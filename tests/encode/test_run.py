@@ -296,6 +296,17 @@ def test_stages_overlap_and_keep_the_order() -> None:
     assert done == [(0, 1), (1, 11), (2, 21), (3, 31), (4, 41)]
 
 
+def test_nothing_is_computed_before_what_was_is_written() -> None:
+    events: list[str] = []
+
+    def compute(value: int) -> int:
+        events.append(f"compute {value}")
+        return value
+
+    run_stages(range(3), lambda item: item, compute, lambda item, got, made: events.append(f"write {made}"))
+    assert events == ["compute 0", "write 0", "compute 1", "write 1", "compute 2", "write 2"]
+
+
 @pytest.mark.parametrize("stage", ["read", "compute", "write"])
 def test_errors_of_every_stage_surface(stage: str) -> None:
     written: list[int] = []

@@ -118,6 +118,7 @@ def test_other_weights_are_exported_anew(checkpoint: Path, tiny_encoder: Path, t
 def test_places_of_others_are_left_alone(
     tiny_encoder: Path, tmp_path: Path, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("PYSERINI_SDR_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = save(tmp_path / "checkpoint", tiny_encoder)
     if why == "foreign":
