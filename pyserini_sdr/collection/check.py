@@ -181,7 +181,7 @@ def _check_groups(path: Path, topics: dict[str, dict[str, str]], documents: IdSe
     try:
         for number, group in iter_located_groups(path):
             count += 1
-            own_text = {c.id for c in group.positives + group.negatives if c.text is not None}
+            own_text = {c.key for c in group.positives + group.negatives if c.text is not None}
             ids = dict.fromkeys(c.id for c in group.positives + group.negatives if c.id is not None and c.text is None)
             for docid in (docid for table in group.scores.values() for docid in table if docid not in own_text):
                 ids.setdefault(docid)

@@ -1,4 +1,4 @@
-"""Declaration of `collection build`, `collection check` and `collection pseudo-queries`."""
+"""Declaration of `collection build` and `check`, and the list of all commands of `collection`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..core.command import Command, CommandGroup
 from ..core.options import at_least, option
+from .parts_options import PASSAGES, VIEWS
 from .pseudo_options import COMMAND as PSEUDO_QUERIES
 
 
@@ -73,5 +74,7 @@ corpus or the topics lack. Warnings: queries of dev or test that are in train to
   python -m pyserini_sdr.collection check collections/pydocs --groups mined/groups.jsonl --json""",
         ),
         "pseudo-queries": PSEUDO_QUERIES,
+        "passages": PASSAGES,
+        "views": VIEWS,
     },
 )

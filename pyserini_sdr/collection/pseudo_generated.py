@@ -9,11 +9,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
+from ..core.command import load
 from ..core.errors import DataError
-from ..core.files import atomic_file, read_jsonl
+from ..core.files import atomic_file, file_sha256, read_jsonl
 from ..core.plan import hold_to_plan
 from ..core.progress import bar
+from ..data.corpus import corpus_files
 from ..data.doctext import normalise
+from ..data.pseudo import Source
 from ..data.pseudo_methods import Cut, Rules
 from ..data.pseudo_text import hash64
 from ..data.records import Document
@@ -103,6 +106,47 @@ class Generated:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.jsonl"
+
+
+def from_options(rules: Rules, options: Any, source: Source, output: Path) -> Generated:
+    """What the flags of a generator ask for; unfinished parts lie beside the output, and `overwrite` drops them.
+
+    Args:
+        rules: see `Generated`.
+        options: with the fields of the group `seq2seq` in `pseudo_options`, and `overwrite`.
+        source: the documents.
+        output: what is to be made.
+    """
+    folder = output.with_name(f".{output.resolve().name}.generated")
+    if options.overwrite:
+        shutil.rmtree(folder, ignore_errors=True)
+    plan = {
+        "corpus": [file_sha256(file) for file in corpus_files(source.corpus)],
+        "generator": options.generator,
+        "max_documents": None if source.limit is None else source.count,
+        **{key: getattr(rules, key) for key in ("seed", "per_document", "min_tokens", "max_query_tokens")},
+        **{key: getattr(options, key) for key in ("generator_prefix", "max_length", "top_k", "batch_tokens")},
+    }
+
+    def generator() -> Any:
+        return load("pyserini_sdr.model.generator:QueryGenerator")(  # torch only where it is asked for
+            options.generator,
+            device=options.device,
+            prefix=options.generator_prefix,
+            max_length=options.max_length,
+            max_query_length=2 * rules.max_query_tokens,
+            top_k=options.top_k,
+            batch_tokens=options.batch_tokens,
+        )
+
+    return Generated(rules, generator, folder, plan, output=output, total=source.count)
+
+
+def generator_facts(generator: str | None, method: Any) -> dict[str, str | None]:
+    """For the manifest: the generator and its weights, where the queries are a generator's."""
+    if not isinstance(method, Generated):
+        return {}
+    return {"generator": generator, "generator_weights": method.weights}
 
 
 def _parts(documents: Iterable[Document], size: int) -> Iterator[list[Document]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,23 +126,33 @@ def _write_corpus(
 ) -> tuple[IdSet, int]:
     """Writes the documents; returns their ids and the number of bad ones left out."""
     faults: list[DataError] = []
-    fill = limit - len(wanted) if limit is not None and wanted is not None else 0
-    ids = IdHashes()
-    documents = bar(material.documents(faults.append if drop else None), unit="doc", desc="write corpus")
-    with atomic_file(path) as handle:
-        for document in documents:
+
+    def chosen() -> Iterator[Document]:
+        fill = limit - len(wanted) if limit is not None and wanted is not None else 0
+        for document in bar(material.documents(faults.append if drop else None), unit="doc", desc="write corpus"):
             if wanted is not None and document.id not in wanted:
                 if fill == 0:
                     continue
                 fill -= 1
+            yield document
+
+    ids = write_documents(path, chosen())
+    if faults:
+        warn(f"left out {len(faults):,} bad documents, the first: {faults[0]}")
+    return ids.as_set(), len(faults)
+
+
+def write_documents(path: str | os.PathLike[str], documents: Iterable[Document]) -> IdHashes:
+    """Writes a corpus file, one document a line; returns the hashes of their ids in that order."""
+    ids = IdHashes()
+    with atomic_file(path) as handle:
+        for document in documents:
             record = {"id": document.id, "title": document.title, "contents": document.contents}
             if document.title is None:
                 del record["title"]
             handle.write(json.dumps(record, ensure_ascii=False) + "\n")
             ids.add(document.id)
-    if faults:
-        warn(f"left out {len(faults):,} bad documents, the first: {faults[0]}")
-    return ids.as_set(), len(faults)
+    return ids
 
 
 def _checked_qrels(material: Material, split: str, qrels: Qrels, present: IdSet, drop: bool) -> Qrels:

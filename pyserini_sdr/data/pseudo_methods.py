@@ -206,7 +206,8 @@ class KeyPhrases(_PerDocument):
         if not self.rules.leaves(rest):
             return Cut([], document, document, short=True)
         shares = [ranked[number :: self.rules.per_document] for number in range(self.rules.per_document)]
-        queries = [" ".join(_in_text_order(share, document.contents)) for share in shares]
+        places = _first_places(document.contents)
+        queries = [" ".join(sorted(share, key=lambda phrase: places[phrase.split()[0]])) for share in shares]
         changed = replace(
             document, contents=rest, title=(_without_words(document.title, removed) or None) if document.title else None
         )
@@ -235,11 +236,12 @@ class KeyPhrases(_PerDocument):
         return math.log(self._documents / frequency) if frequency > 1 else 0.0
 
 
-def _in_text_order(phrases: list[str], text: str) -> list[str]:
+def _first_places(text: str) -> dict[str, int]:
+    """Word → where it first stands in a text."""
     first: dict[str, int] = {}
     for found in WORD.finditer(text):
         first.setdefault(found.group().lower(), found.start())
-    return sorted(phrases, key=lambda phrase: first[phrase.split()[0]])
+    return first
 
 
 def _without_words(text: str, words: set[str]) -> str:

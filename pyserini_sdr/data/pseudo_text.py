@@ -9,8 +9,8 @@ from hashlib import blake2b
 Span = tuple[int, int]
 """Start and end of a piece of text."""
 
-_NO_SPACES = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0e7f"  # Kana, Han, Thai
-WORD = re.compile(rf"[{_NO_SPACES}]|(?:(?![{_NO_SPACES}])[^\W_])+")
+NO_SPACES = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0e7f"  # Kana, Han, Thai
+WORD = re.compile(rf"[{NO_SPACES}]|(?:(?![{NO_SPACES}])[^\W_])+")
 """A word; of scripts that put no spaces between words, a character."""
 
 _STOP = re.compile(r"[.!?]+[\"'\u201d\u2019\u00bb)\]]*(?=\s)|[\u3002\uff01\uff1f]+[\u300d\u300f\uff09]*|\u0964|\n\s*\n")

@@ -22,7 +22,13 @@ COMMAND = Command(
     "  python -m pyserini_sdr.teach --collection collection --groups many.jsonl --teacher CROSS-ENCODER \\\n"
     "    --name ce --output scored.jsonl\n"
     "  python -m pyserini_sdr.mine --collection collection --groups scored.jsonl --teacher-scores ce \\\n"
-    "    --teacher-margin 1 --output groups.jsonl",
+    "    --teacher-margin 1 --output groups.jsonl\n"
+    "  # what the teacher solves and the student does not (PROD), with the teacher's best negatives\n"
+    "  python -m pyserini_sdr.mine --collection collection --groups scored.jsonl --teacher-rank ce=1 student=2-15 \\\n"
+    "    --group-scores ce --sampling top --negatives 15 --output unsolved.jsonl\n"
+    "  # with texts of moderate relevance for a teacher to score (ADAM)\n"
+    "  python -m pyserini_sdr.mine --collection collection --groups groups.jsonl --dark-negatives 4 \\\n"
+    "    --dark-positives 2 --output dark.jsonl",
     """
 Negatives are drawn from the window of ranks of each source; several sources are merged, best ranks first. Left out
 are known positives (pairs and qrels), what the filters drop, and copies of a text. A document is dropped if any of

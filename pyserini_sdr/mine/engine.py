@@ -25,9 +25,11 @@ from ..model.encoder import BiEncoder
 from ..model.names import resolve_encoder
 from ..model.spec import is_raw_backbone
 from ..search.searcher import Searcher
+from .dark import Darkener
 from .filters import Filters
 from .options import MineOptions
 from .pools import Pool, from_groups, merge
+from .ranks import RankFilter
 from .sampling import draw
 from .sources import open_sources
 
@@ -46,7 +48,7 @@ def mine(options: MineOptions) -> None:
     known: dict[str, set[str]] = {}
     if collection.has_pairs(options.split):
         known = known_positives(collection, options.split, training_positives(collection, options.split)[0])
-    _write(options, from_groups(options), None, Filters(options, known, collection.corpus))
+    _write(options, from_groups(options), None, known, collection, None)
 
 
 def mine_with(
@@ -65,7 +67,7 @@ def mine_with(
     with ExitStack() as stack:
         sources = open_sources(options, topics, positives, searcher, stack)
         pools = merge(sources, topics, positives, options)
-        _write(options, pools, len(topics), Filters(options, known, collection.corpus, texts))
+        _write(options, pools, len(topics), known, collection, texts)
 
 
 def training_positives(
@@ -133,24 +135,46 @@ def _refuse_raw(name: str) -> None:
         )
 
 
-def _write(options: MineOptions, pools: Iterable[Pool], total: int | None, filters: Filters) -> None:
+def _write(
+    options: MineOptions,
+    pools: Iterable[Pool],
+    total: int | None,
+    known: Mapping[str, set[str]],
+    collection: Collection,
+    texts: DocumentStore | None,
+) -> None:
     """Filters, draws, writes the groups and then their manifest, and tells what came of it."""
     kept: dict[str, int] = {}
-    filtered = filters.apply(bar(pools, total=total, unit="query", desc="mine"))
-    count = write_groups(options.output, _drawn(filtered, options, kept))
+    dark = Darkener.of(options)
+    if dark is not None and texts is None:
+        texts = DocumentStore(collection.corpus)
+    filters = Filters(options, known, collection.corpus, texts)
+    ranks = RankFilter(options.teacher_ranks, options.source_rank, options.output)
+    filtered = filters.apply(ranks.apply(bar(pools, total=total, unit="query", desc="mine")))
+    drawn = _drawn(filtered, options, kept)
+    if dark is not None:
+        assert texts is not None
+        drawn = dark.apply(drawn, texts)
+    count = write_groups(options.output, drawn)
     short = {qid: number for qid, number in kept.items() if number < options.negatives}
     facts: dict[str, Any] = {
         "groups": count,
         "queries": len(kept),
         "without_negatives": len(kept) - count,
+        **({"queries_read": ranks.read, "positive_ranks": ranks.facts()} if ranks.found else {}),
         "dropped": dict(filters.dropped),
         "unscored_positives": dict(filters.unscored),
         "negatives_per_query": {str(n): times for n, times in sorted(Counter(kept.values()).items())},
         "short": {"queries": len(short), "first": dict(list(short.items())[:_LISTED])},
+        **({"dark": dark.facts()} if dark is not None else {}),
     }
     inputs = [*(options.runs or ()), *([options.groups] if options.groups else [])]
     path = options.output.with_name(options.output.name + ".json")
     write_manifest(path, "groups", config=as_dict(options), inputs=inputs, **facts)
+    if ranks.found:
+        note(f"queries kept by the rank of their best positive: {ranks.kept:,} of {ranks.read:,} ({ranks.summary()})")
+    if dark is not None:
+        note(dark.summary())
     _tell(options, filters, count, len(kept), short)
 
 

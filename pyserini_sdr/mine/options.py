@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ..core.errors import UsageError
 from ..core.options import at_least, option
+from .ranks import RankWindow, parse_named
 
 Sampling = Literal["uniform", "top", "simans"]
 
 _DEPTH = 50
 _SOURCE, _FILTER, _DRAW, _ENCODER = "source, one or several", "filters", "draw", "encoder of --index"
+_PASSAGE, _DARK = "groups of passages", "dark examples"
 
 
 def _finite(value: Any) -> str | None:
@@ -22,6 +25,26 @@ def _finite(value: Any) -> str | None:
 
 def _finite_from_zero(value: Any) -> str | None:
     return at_least(0)(value) or _finite(value)
+
+
+def _share(value: Any) -> str | None:
+    return None if 0 < value < 1 else "must be above 0 and below 1"
+
+
+def _rank(value: str) -> str | None:
+    return _problem(lambda: RankWindow.parse(value))
+
+
+def _named_ranks(values: list[str]) -> str | None:
+    return next((problem for value in values if (problem := _problem(lambda v=value: parse_named(v)))), None)
+
+
+def _problem(attempt: Callable[[], object]) -> str | None:
+    try:
+        attempt()
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 @dataclass
@@ -103,6 +126,52 @@ class MineOptions:
         metavar="NAME",
         group=_FILTER,
     )
+    teacher_rank: list[str] | None = option(
+        None,
+        help="keep only queries whose best positive has the ranks A to B among the documents of their group, by the "
+        "scores NAME in --groups; NAME=A is NAME=A-A",
+        metavar="NAME=A-B",
+        check=_named_ranks,
+        group=_FILTER,
+    )
+    positive_rank: str | None = option(
+        None,
+        help="keep only queries whose best positive has the ranks A to B in the ranking of every source",
+        metavar="A-B",
+        check=_rank,
+        group=_FILTER,
+    )
+    documents_of: str | None = option(
+        None,
+        help="make groups of documents of --groups of passages DOCID#0, DOCID#1, …: a document scores as its best one",
+        metavar="'#'",
+        group=_PASSAGE,
+    )
+    best_passage: str | None = option(
+        None,
+        help="keep of each positive document of --groups of passages only the one with the best score of NAME",
+        metavar="NAME",
+        group=_PASSAGE,
+    )
+    passage_delimiter: str = option("#", help="what --best-passage cuts ids at", metavar="TEXT", group=_PASSAGE)
+    dark_negatives: int = option(
+        0, help="texts per query of a negative with sentences of the positive", check=at_least(0), group=_DARK
+    )
+    dark_positives: int = option(
+        0, help="texts per query of the positive with words masked", check=at_least(0), group=_DARK
+    )
+    mix_share: float | None = option(
+        None,
+        help="share of a negative's sentences that the positive's replace (default: 0.5)",
+        check=_share,
+        group=_DARK,
+    )
+    mask_share: float | None = option(
+        None, help="share of the positive's words that is masked (default: 0.3)", check=_share, group=_DARK
+    )
+    mask_token: str | None = option(
+        None, help="what stands for a masked word, as [MASK] (default: nothing, it is left out)", group=_DARK
+    )
     keep_scores: bool = option(
         False, help="write the scores of the sources into the groups, where they can serve as a teacher's"
     )
@@ -136,13 +205,26 @@ class MineOptions:
                 "python -m pyserini_sdr.run fuse"
             )
         self._check_groups()
+        self._check_passages()
+        self._check_dark()
         self._check_encoder_flags()
 
     def _check_groups(self) -> None:
         if not self.groups:
-            for flag, value in (("--teacher-scores", self.teacher_scores), ("--group-scores", self.group_scores)):
+            ranks = " ".join(self.teacher_rank) if self.teacher_rank else None
+            for flag, value in (
+                ("--teacher-scores", self.teacher_scores),
+                ("--group-scores", self.group_scores),
+                ("--teacher-rank", ranks),
+                ("--documents-of", self.documents_of),
+                ("--best-passage", self.best_passage),
+            ):
                 if value is not None:
                     raise UsageError(f"{flag} {value}: needs --groups, which hold scores")
+        elif self.positive_rank is not None:
+            raise UsageError(
+                f"--positive-rank {self.positive_rank}: is of the rankings of sources; of --groups give --teacher-rank"
+            )
         elif self.keep_scores:
             raise UsageError("--keep-scores: not with --groups, whose scores stay with their documents anyway")
         if self.teacher_margin is not None and self.teacher_scores is None:
@@ -150,6 +232,30 @@ class MineOptions:
         flag = self._by_score()
         if self.groups and flag and self.stored_scores is None:
             raise UsageError(f"{flag}: goes by scores; name those in --groups with --group-scores or --teacher-scores")
+
+        names = [parse_named(text)[0] for text in self.teacher_rank or ()]
+        if len(set(names)) < len(names):
+            raise UsageError(f"--teacher-rank {' '.join(self.teacher_rank or ())}: names the same scores twice")
+
+    def _check_passages(self) -> None:
+        if self.documents_of is not None and self.best_passage is not None:
+            raise UsageError(
+                f"--best-passage {self.best_passage}: gives groups of passages, --documents-of groups of documents; "
+                "give one of the two"
+            )
+        for flag, value in (("--documents-of", self.documents_of), ("--passage-delimiter", self.passage_delimiter)):
+            if value == "":
+                raise UsageError(f"{flag} '': must not be empty")
+
+    def _check_dark(self) -> None:
+        needed = (
+            ("--mix-share", self.mix_share, "--dark-negatives", self.dark_negatives),
+            ("--mask-share", self.mask_share, "--dark-positives", self.dark_positives),
+            ("--mask-token", self.mask_token, "--dark-positives", self.dark_positives),
+        )
+        for flag, value, other, number in needed:
+            if value is not None and not number:
+                raise UsageError(f"{flag} {value}: needs {other}")
 
     def _check_encoder_flags(self) -> None:
         given = {
@@ -172,6 +278,23 @@ class MineOptions:
     def depth(self) -> int | None:
         """Last rank that is of any use; None for all of a group."""
         return self.last_rank if self.last_rank is not None or self.groups else _DEPTH
+
+    @property
+    def teacher_ranks(self) -> dict[str, RankWindow]:
+        """Name of scores in `groups` → the ranks that a query's best positive must have by them."""
+        return dict(parse_named(text) for text in self.teacher_rank or ())
+
+    @property
+    def source_rank(self) -> RankWindow | None:
+        """The ranks that a query's best positive must have in the sources."""
+        return None if self.positive_rank is None else RankWindow.parse(self.positive_rank)
+
+    @property
+    def looked_at(self) -> int | None:
+        """Last rank of a source that is looked at; deeper than `depth` where positives are to be found further down."""
+        if self.depth is None or self.source_rank is None:
+            return self.depth
+        return max(self.depth, self.source_rank.last)
 
     @property
     def stored_scores(self) -> str | None:

@@ -12,8 +12,10 @@ import numpy as np
 from ..core.errors import DataError
 from ..data.group import Candidate, Group
 from ..data.groups import read_groups
+from ..data.passages import best_passages, fold_groups
 from ..data.sampling import sample_positions
 from .options import MineOptions
+from .ranks import rank_of_best
 from .sources import Positives, Source
 
 Scores = dict[str, float]
@@ -34,6 +36,8 @@ class Pool:
         candidates: documents of the windows, hardest first, each once; filters shorten it.
         sources: the scores of each source, of documents and positives.
         tables: named scores that go into the group, as far as they are of its documents.
+        ranks: name of a ranking → rank of the best positive in it, None if it has none; of those that `RankFilter`
+            goes by.
     """
 
     query_id: str
@@ -42,6 +46,7 @@ class Pool:
     candidates: list[Candidate]
     sources: list[Scores] = field(default_factory=list)
     tables: dict[str, Scores] = field(default_factory=dict)
+    ranks: dict[str, int | None] = field(default_factory=dict)
 
     def best_positive(self, scores: Mapping[str, float]) -> float | None:
         """The highest of the positives' scores; None if none is known."""
@@ -66,6 +71,7 @@ def merge(
         rows = zip_longest(*(ranking.hits[first:last] for ranking in rankings))
         docids = dict.fromkeys(hit[0] for row in rows for hit in row if hit is not None)
         scores = [{**dict(ranking.hits), **ranking.positives} for ranking in rankings]
+        best = {source.name: ranking.best for source, ranking in zip(sources, rankings, strict=True)}
         yield Pool(
             query_id=qid,
             query=topics[qid],
@@ -73,6 +79,7 @@ def merge(
             candidates=[Candidate(id=docid) for docid in docids],
             sources=scores,
             tables=_named(sources, scores) if options.keep_scores else {},
+            ranks=best if options.positive_rank is not None else {},
         )
 
 
@@ -102,7 +109,7 @@ def from_groups(options: MineOptions) -> Iterator[Pool]:
     assert path is not None
     _check_scores(options, path)
     chosen = None if options.max_queries is None else choose_groups(path, options.max_queries, options.seed)
-    for group in read_groups(path):
+    for group in _regrouped(path, options):
         if chosen is not None and group.query_id not in chosen:
             continue
         candidates, sources = group.negatives, list[Scores]()
@@ -110,13 +117,27 @@ def from_groups(options: MineOptions) -> Iterator[Pool]:
             scores = group.scores.get(options.stored_scores, {})
             candidates = sorted(candidates, key=lambda c: -scores.get(c.key, -float("inf")))
             sources = [scores]
+        ranks = {
+            name: rank_of_best(group.positives, candidates, group.scores.get(name, {}))
+            for name in options.teacher_ranks
+        }
         window = candidates[options.first_rank - 1 : options.depth]
-        yield Pool(group.query_id, group.query, group.positives, window, sources, group.scores)
+        yield Pool(group.query_id, group.query, group.positives, window, sources, group.scores, ranks)
+
+
+def _regrouped(path: Path, options: MineOptions) -> Iterator[Group]:
+    """The groups of a file; those of passages as the options want them."""
+    if options.documents_of is not None:
+        return fold_groups(path, options.documents_of)
+    if options.best_passage is not None:
+        return best_passages(path, options.best_passage, options.passage_delimiter)
+    return read_groups(path)
 
 
 def _check_scores(options: MineOptions, path: Path) -> None:
     """Looks for the scores that the options name, before the work that goes by them."""
-    lacking = {name for name in (options.stored_scores, options.teacher_scores) if name is not None}
+    wanted = (options.stored_scores, options.teacher_scores, options.best_passage, *options.teacher_ranks)
+    lacking = {name for name in wanted if name is not None}
     known: dict[str, None] = {}
     number = 0
     for group in islice(read_groups(path), LOOKED_AT if lacking else 0):

@@ -32,16 +32,19 @@ class Ranking:
     Args:
         hits: documents with their scores, best first, down to the last rank that is of use.
         positives: scores of the query's positives, as far as the source knows them, at any rank.
+        best: rank of the best positive, from 1; None if it is not among what the source gave.
     """
 
     hits: list[tuple[str, float]] = field(default_factory=list)
     positives: dict[str, float] = field(default_factory=dict)
+    best: int | None = None
 
     @classmethod
     def of(cls, hits: list[tuple[str, float]], positives: Sequence[str], depth: int | None) -> Ranking:
         """Cuts a ranking, and keeps the scores of positives that lie deeper."""
         wanted = set(positives)
-        return cls(hits[:depth], {docid: score for docid, score in hits if docid in wanted})
+        best = next((place for place, (docid, _) in enumerate(hits, start=1) if docid in wanted), None)
+        return cls(hits[:depth], {docid: score for docid, score in hits if docid in wanted}, best)
 
 
 @dataclass(frozen=True)
@@ -70,17 +73,18 @@ def open_sources(
         searcher: of `--index`, open.
         stack: closes what has to be closed.
     """
-    depth = options.depth
-    assert depth is not None
+    depth, looked_at = options.depth, options.looked_at
+    assert depth is not None and looked_at is not None
     names = source_names(options)
     rankings = [from_run(run, topics, positives, depth) for run in options.runs or ()]
     if searcher is not None:
-        rankings.append(from_index(searcher, topics, positives, depth, score_positives=options.needs_positive))
+        scored = options.needs_positive
+        rankings.append(from_index(searcher, topics, positives, depth, looked_at, score_positives=scored))
     if options.bm25_index is not None:
         from ..anserini.bm25 import BM25Searcher  # the JVM starts only where it is asked for
 
         bm25 = stack.enter_context(BM25Searcher(options.bm25_index))
-        hits = max(depth, _POSITIVE_DEPTH) if options.needs_positive else depth
+        hits = max(looked_at, _POSITIVE_DEPTH) if options.needs_positive else looked_at
         rankings.append(
             Ranking.of(list(zip(docids, scores.tolist(), strict=True)), positives[qid], depth)
             for qid, docids, scores in bm25.search_batch(topics, hits, progress=False)
@@ -99,15 +103,15 @@ def source_names(options: MineOptions) -> list[str]:
 class _Packed:
     """A ranking in about a tenth of the memory, for queries that a run holds in another order than the topics."""
 
-    __slots__ = ("docids", "positives", "scores")
+    __slots__ = ("best", "docids", "positives", "scores")
 
     def __init__(self, ranking: Ranking) -> None:
         self.docids = "\n".join(docid for docid, _ in ranking.hits).encode()
         self.scores = array("f", (score for _, score in ranking.hits))
-        self.positives = ranking.positives
+        self.positives, self.best = ranking.positives, ranking.best
 
     def unpack(self) -> Ranking:
-        return Ranking(list(zip(self.docids.decode().split("\n"), self.scores, strict=True)), self.positives)
+        return Ranking(list(zip(self.docids.decode().split("\n"), self.scores, strict=True)), self.positives, self.best)
 
 
 def from_run(run: Path, topics: Mapping[str, str], positives: Positives, depth: int | None) -> Iterator[Ranking]:
@@ -144,11 +148,19 @@ def from_run(run: Path, topics: Mapping[str, str], positives: Positives, depth: 
 
 
 def from_index(
-    searcher: Searcher, topics: Mapping[str, str], positives: Positives, depth: int, *, score_positives: bool
+    searcher: Searcher,
+    topics: Mapping[str, str],
+    positives: Positives,
+    depth: int,
+    looked_at: int | None = None,
+    *,
+    score_positives: bool,
 ) -> Iterator[Ranking]:
     """The rankings of a dense index.
 
     Args:
+        depth: rank at which they are cut.
+        looked_at: rank down to which the best positive is looked for, at least `depth`; None is `depth`.
         score_positives: compute the scores of positives that are not among the `depth` best from their vectors.
     """
     vectors_of = _StoredVectors(searcher, positives) if score_positives else None
@@ -156,7 +168,7 @@ def from_index(
     for start in range(0, len(qids), _BATCH):
         batch = qids[start : start + _BATCH]
         vectors = searcher.encoder.encode_queries([topics[qid] for qid in batch])
-        for qid, vector, hits in zip(batch, vectors, searcher.search_vectors(vectors, depth), strict=True):
+        for qid, vector, hits in zip(batch, vectors, searcher.search_vectors(vectors, looked_at or depth), strict=True):
             ranking = Ranking.of(hits, positives[qid], depth)
             if vectors_of is not None:
                 for docid in positives[qid]:

@@ -28,7 +28,8 @@ from ..trec.fuse import fuse
 from ..trec.run import Ranking, RunWriter, rank
 from .background import in_background
 from .feedback import Feedback
-from .options import BM25Options, DenseOptions, HybridOptions, RerankOptions, RunOptions
+from .max_passage import best_passages
+from .options import BM25Options, DenseOptions, HybridOptions, MaxPassageOptions, RerankOptions, RunOptions
 from .rerank import PairScorer, rerank_run
 from .searcher import Searcher
 
@@ -64,6 +65,7 @@ def bm25(options: BM25Options) -> None:
             k1=options.k1,
             b=options.b,
         )
+        stock = StockCommand(stock.module, (*stock.args, *options.stock_max_passage()))
     with BM25Searcher(options.index, options.k1, options.b) as searcher:
         results = _bm25_results(searcher, topics, options)
         _write(options, f"sdr-bm25-k1={options.k1:g}-b={options.b:g}", results, len(topics), stock=stock)
@@ -151,7 +153,7 @@ def _stock_dense(options: DenseOptions, searcher: Searcher) -> StockCommand | No
     if options.prf_depth:
         more |= {name: value for name, value in vars(options).items() if name.startswith(("prf_", "rocchio_"))}
     words = [f"--{name.replace('_', '-')}={value}" for name, value in more.items() if value is not None]
-    return StockCommand(command.module, (*command.args, *words))
+    return StockCommand(command.module, (*command.args, *words, *options.stock_max_passage()))
 
 
 def _open(options: DenseOptions | HybridOptions) -> Searcher:
@@ -179,13 +181,14 @@ def _dense_results(
     options: DenseOptions | HybridOptions,
     feedback: Feedback | None = None,
 ) -> Results:
+    remove = options.remove_query and not options.max_passage  # of passages the documents are compared, at the end
     return searcher.search_topics(
-        topics, options.hits, batch_size=options.batch_size, remove_query=options.remove_query, feedback=feedback
+        topics, options.hits, batch_size=options.batch_size, remove_query=remove, feedback=feedback
     )
 
 
 def _bm25_results(searcher: BM25Searcher, topics: Mapping[str, str], options: BM25Options | HybridOptions) -> Results:
-    extra = 1 if options.remove_query else 0
+    extra = 1 if options.remove_query and not options.max_passage else 0
     for qid, docids, scores in searcher.search_batch(topics, options.hits + extra, options.threads or None):
         hits = [(d, s) for d, s in zip(docids, scores.tolist(), strict=True) if not (extra and d == qid)]
         yield qid, hits[: options.hits]
@@ -226,6 +229,8 @@ def _write(
     options: RunOptions, tag: str, results: Results, topics: int, *, stock: StockCommand | None = None, **facts: Any
 ) -> None:
     start = time.perf_counter()
+    if isinstance(options, MaxPassageOptions):
+        results = best_passages(results, options, remove_query=options.remove_query)
     with RunWriter(options.output, options.tag or tag, options.output_format) as writer:
         for qid, ranking in results:
             writer.write(qid, [docid for docid, _ in ranking], [score for _, score in ranking])

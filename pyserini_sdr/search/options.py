@@ -9,8 +9,9 @@ from typing import Any, Literal
 from ..anserini.encoder_classes import problem_with
 from ..core.errors import UsageError
 from ..core.options import at_least, between, option
+from ..data.part_ids import DELIMITER
 
-_FEEDBACK = "pseudo-relevance feedback"
+_FEEDBACK, _PASSAGES = "pseudo-relevance feedback", "documents from passages"
 Rule = Literal["stock-hybrid", "rrf", "interpolation", "linear", "average"]
 
 
@@ -27,6 +28,46 @@ class RunOptions:
         False, help="drop the document whose id is the topic's (queries that are in the corpus)"
     )
     threads: int = option(0, help="threads; 0 is one per core", check=at_least(0))
+
+
+@dataclass(kw_only=True)
+class MaxPassageOptions:
+    """Documents from passages, as stock Pyserini has it."""
+
+    max_passage: bool = option(
+        False, help="rank documents by their best passage (or view), DOCID#0, DOCID#1, …", group=_PASSAGES
+    )
+    max_passage_hits: int | None = option(
+        None, help="documents per topic, from --hits passages (default: 100)", check=at_least(1), group=_PASSAGES
+    )
+    max_passage_delimiter: str | None = option(
+        None, help="a document's id is what stands before it (default: #)", metavar="TEXT", group=_PASSAGES
+    )
+
+    @property
+    def documents(self) -> int:
+        """Documents per topic."""
+        return self.max_passage_hits or 100
+
+    @property
+    def delimiter(self) -> str:
+        """What ids are cut at."""
+        return DELIMITER if self.max_passage_delimiter is None else self.max_passage_delimiter
+
+    def check_max_passage(self) -> None:
+        """Refuses an empty delimiter, and what has no meaning without `--max-passage`."""
+        if self.max_passage_delimiter == "":
+            raise UsageError("--max-passage-delimiter '': must not be empty")
+        for flag in ("max_passage_hits", "max_passage_delimiter"):
+            value = getattr(self, flag)
+            if value is not None and not self.max_passage:
+                raise UsageError(f"--{flag.replace('_', '-')} {value}: needs --max-passage")
+
+    def stock_max_passage(self) -> list[str]:
+        """The flags of stock Pyserini for it."""
+        if not self.max_passage:
+            return []
+        return ["--max-passage", f"--max-passage-hits={self.documents}", f"--max-passage-delimiter={self.delimiter}"]
 
 
 @dataclass(kw_only=True)
@@ -90,7 +131,7 @@ class DenseIndexOptions:
 
 
 @dataclass(kw_only=True)
-class DenseOptions(RunOptions, QueryEncoderOptions, DenseIndexOptions):
+class DenseOptions(MaxPassageOptions, RunOptions, QueryEncoderOptions, DenseIndexOptions):
     """`search dense`."""
 
     prf_depth: int | None = option(
@@ -116,6 +157,7 @@ class DenseOptions(RunOptions, QueryEncoderOptions, DenseIndexOptions):
         return {"depth": self.prf_depth, "method": self.prf_method or "avg", **given} if self.prf_depth else None
 
     def __post_init__(self) -> None:
+        self.check_max_passage()
         rocchio = [name for name in vars(self) if name.startswith("rocchio_") and getattr(self, name) is not None]
         if rocchio and self.prf_method != "rocchio":
             raise UsageError(f"--{rocchio[0].replace('_', '-')}: needs --prf-method rocchio")
@@ -124,16 +166,19 @@ class DenseOptions(RunOptions, QueryEncoderOptions, DenseIndexOptions):
 
 
 @dataclass(kw_only=True)
-class BM25Options(RunOptions):
+class BM25Options(MaxPassageOptions, RunOptions):
     """`search bm25`."""
 
     index: Path = option(help="Lucene index directory")
     k1: float = option(0.9, help="BM25 k1 (0.82 for MS MARCO passages)", check=at_least(0))
     b: float = option(0.4, help="BM25 b (0.68 for MS MARCO passages)", check=between(0, 1))
 
+    def __post_init__(self) -> None:
+        self.check_max_passage()
+
 
 @dataclass(kw_only=True)
-class HybridOptions(RunOptions, QueryEncoderOptions, DenseIndexOptions):
+class HybridOptions(MaxPassageOptions, RunOptions, QueryEncoderOptions, DenseIndexOptions):
     """`search hybrid`."""
 
     bm25_index: Path = option(help="Lucene index directory for the sparse side")
@@ -148,6 +193,9 @@ class HybridOptions(RunOptions, QueryEncoderOptions, DenseIndexOptions):
     normalization: Literal["none", "min-max", "z-score"] = option(
         "min-max", help="linear: of each list", group="fusion"
     )
+
+    def __post_init__(self) -> None:
+        self.check_max_passage()
 
 
 @dataclass(kw_only=True)
