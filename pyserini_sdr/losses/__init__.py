@@ -79,19 +79,25 @@ _TABLE: tuple[tuple[str, str, str, str], ...] = (
         "|1/rank(a) − 1/rank(b)| · log(1 + e^−(s(a)−s(b))/τ) over pairs that the teacher's best K order",
         "CL-DRD, arXiv 2204.13679",
     ),
-    ("kl", "listwise:KL", "Σ_d P_d log(P_d / Q_d), P = softmax(t), Q = softmax(s/τ)", "RocketQAv2, ColBERTv2, SimLM"),
+    ("kl", "kl:KL", "Σ_d P_d log(P_d / Q_d), P = softmax(t), Q = softmax(s/τ)", "RocketQAv2, ColBERTv2, SimLM"),
     (
         "ckl",
-        "listwise:CKL",
+        "kl:CKL",
         "KL with weights (1 − Q_d)^γ on positives and Q_d^(γ−β_d) on negatives",
         "Yang et al., arXiv 2406.05977",
     ),
-    ("listnet", "listwise:ListNet", "−Σ_d P_d log Q_d", "Cao et al., ICML 2007"),
+    ("listnet", "kl:ListNet", "−Σ_d P_d log Q_d", "Cao et al., ICML 2007"),
     (
         "tct",
-        "listwise:TCT",
+        "kl:TCT",
         "KL over all documents of the batch, the teacher at τ = 0.25",
         "TCT-ColBERT, RepL4NLP 2021",
+    ),
+    (
+        "lwf",
+        "kl:LearningWithoutForgetting",
+        "τ² KL to the frozen copy of the encoder that it started as, the last teacher",
+        "PROD, WWW 2023, arXiv 2209.13335",
     ),
     (
         "rankdistil",
@@ -122,6 +128,12 @@ _TABLE: tuple[tuple[str, str, str, str], ...] = (
         "adversarial:CurriculumTemperature",
         "T²·KL at a learned temperature T whose gradient is reversed",
         "CTKD, AAAI 2023, arXiv 2211.16231",
+    ),
+    (
+        "ar2",
+        "adversarial:AdversarialRetriever",
+        "λ·Σ_d p_d log P(d+ before d) + (1−λ)·listnet: negatives that fool the ranker come first",
+        "AR2, ICLR 2022, arXiv 2110.03611",
     ),
     (
         "ca-mkd",

@@ -102,11 +102,13 @@ class Loss(nn.Module):
         needs: checked against the data before the first step; an option may add to them (an instance's attribute).
         fewest_negatives: of a query, where it needs negatives.
         truncates: whether it makes sense on the first k dimensions of the embeddings too (`--matryoshka`).
+        teacher: whose scores it reads: 0 those of all teachers, k the k-th's, -1 the last one's.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset()
     fewest_negatives: int = 1
     truncates: ClassVar[bool] = True
+    teacher: int = 0
 
     def build(self, shapes: Shapes) -> None:
         """Makes the parameters whose sizes depend on the models. Called once, before the first step."""

@@ -12,8 +12,8 @@ from ..core.errors import UsageError
 from .base import Loss, LossBatch, Need
 from .checks import require_positive
 from .embeddings import feature
+from .kl import KL
 from .lists import Documents, Lists, wide
-from .listwise import KL
 
 
 class LayerDistill(Loss):

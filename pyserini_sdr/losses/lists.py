@@ -19,9 +19,14 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from ..core.errors import DataError
-from .base import IGNORE, OWN_NEG, OWN_POS, LossBatch
+from .base import IGNORE, OWN_NEG, OWN_POS, LossBatch, Need
 
 Documents = Literal["own", "batch"]
+
+
+def list_needs(documents: Documents) -> frozenset[Need]:
+    """What distillation over lists of that kind needs."""
+    return frozenset({Need.TEACHER, Need.NEGATIVES if documents == "own" else Need.BATCH_TEACHER})
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,16 @@ def _none_counts(documents: Documents, scored: bool, pairs: bool, only_others: b
 def teacher_mean(batch: LossBatch) -> Tensor:
     """(B, M) mean of the teachers' scores, in single precision at least; NaN where any teacher did not score."""
     return wide(teachers_of(batch)).mean(dim=0)
+
+
+def teacher_scores(batch: LossBatch, number: int) -> Tensor:
+    """(B, M) scores of one teacher, in single precision at least: the `number`-th, −1 the last, 0 the mean of all."""
+    if number == 0:
+        return teacher_mean(batch)
+    teachers = teachers_of(batch)
+    if number > len(teachers):
+        raise DataError("batch", f"holds the scores of {len(teachers)} teachers, not {number}", remedy="--teacher")
+    return wide(teachers[number - 1 if number > 0 else number])
 
 
 def teachers_of(batch: LossBatch) -> Tensor:

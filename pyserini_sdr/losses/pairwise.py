@@ -170,23 +170,30 @@ class HingeOrder(_Ordered):
 class LambdaMRR(_Ordered):
     """CL-DRD's λ-MRR (Zeng, Zamani and Vinay, SIGIR 2022, arXiv 2204.13679).
 
-    Labels: 1/rank for the teacher's best `relevant` documents of the query, else 0. Mean over pairs with y_a > y_b of
+    Labels: 1/rank for the teacher's best `relevant` documents of the query, and of the rest 0 (`tail=zero`), or −0.25
+    for the better half of them, rounded down, and −0.5 for the others (`halves`, the code's label modes 8 to 10).
+    Labels order documents and do nothing else. Mean over pairs with y_a > y_b of
     |1/r_a − 1/r_b| · log(1 + e^{−(s_a − s_b)/τ}), r the student's ranks. The curriculum of the paper raises `relevant`
-    (5, 10, 20–30) from stage to stage; the negative labels of some of its modes (−0.25, −0.5) are not here.
+    (5, 10, 20–30) from stage to stage.
 
     Args:
         temperature: τ.
         relevant: how many documents of the list have a label above 0.
+        tail: see above.
     """
 
-    def __init__(self, temperature: float = 0.05, relevant: int = 5) -> None:
+    def __init__(self, temperature: float = 0.05, relevant: int = 5, tail: Literal["zero", "halves"] = "zero") -> None:
         super().__init__()
         require_positive(temperature=temperature, relevant=relevant)
-        self.temperature, self.relevant = temperature, relevant
+        self.temperature, self.relevant, self.tail = temperature, relevant, tail
 
     def _label(self, lists: Lists, teacher: Tensor) -> Tensor:
         rank = ranks(teacher, lists.mask)
-        return torch.where(rank <= self.relevant, 1 / rank, 0)
+        rest: Tensor | float = 0.0
+        if self.tail == "halves":
+            half = (lists.mask.sum(dim=1, keepdim=True) - self.relevant) // 2
+            rest = torch.where(rank <= self.relevant + half, -0.25, -0.5)
+        return torch.where(rank <= self.relevant, 1 / rank, rest)
 
     def _penalty(self, lists: Lists, student: Tensor, label: Tensor, difference: Tensor) -> Tensor:
         reciprocal = 1 / ranks(student, lists.mask).to(student.dtype)

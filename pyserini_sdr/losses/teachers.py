@@ -17,8 +17,8 @@ from torch.nn.functional import linear
 from ..core.errors import DataError
 from .base import Loss, LossBatch, Need, Shapes
 from .checks import require_positive
+from .kl import KL
 from .lists import Lists, masked_exp, masked_logsumexp, teacher_mean, teachers_of, wide
-from .listwise import KL
 
 
 class _SeveralTeachers(Loss):

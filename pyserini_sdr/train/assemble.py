@@ -29,6 +29,7 @@ from .dev import DevEvaluator
 from .gather import this_rank
 from .lora import with_adapters
 from .negatives import Refresh
+from .noise import Noise
 from .options import TrainOptions
 from .sampling import cluster_queries
 from .step import Step
@@ -120,6 +121,8 @@ def teachers_of(options: TrainOptions, data: TrainingData, losses: Sequence[tupl
         files=options.groups or options.collection,
         balanced=options.negative_sampling == "balanced-margins",
         fresh_negatives=options.refresh_negatives is not None,
+        dropout=options.teacher_dropout,
+        seed=options.seed,
     )
 
 
@@ -172,7 +175,10 @@ def make_trainer(
         batching=options.batching,
         sampling=options.negative_sampling,
         teachers=teachers.stored,
+        noise=Noise(options.word_drop, options.sentence_shuffle, options.seed) if _is_noisy(options) else None,
     )
+    if options.document_queries is not None:
+        _tell_of_cut_queries(source, encoder)
     step = Step(
         encoder,
         losses,
@@ -191,12 +197,45 @@ def make_trainer(
     )
 
 
+def _tell_of_cut_queries(source: BatchSource, encoder: BiEncoder) -> None:
+    """A warning where documents leave no room for the query after them."""
+    seen = source.batch(0).student_documents or []
+    tokens = (
+        encoder.tokenizer([encoder.spec.document_text(text) for text in seen], verbose=False)["input_ids"]
+        if seen
+        else []
+    )
+    cut = sum(len(ids) > encoder.spec.document_max_length for ids in tokens)
+    if cut:
+        warn(
+            f"--document-queries: {cut} of {len(seen)} documents of the first batch are longer than --max-length "
+            f"{encoder.spec.document_max_length}, so that the query after them is cut off"
+        )
+
+
+def _cluster_encoder(name: str, device: str) -> BiEncoder:
+    if is_raw_backbone(resolve_encoder(name).directory):
+        raise UsageError(f"--cluster-encoder {name}: must be an encoder that tells its pooling, not a raw backbone")
+    encoder = BiEncoder.load(name, device=device)
+    note(f"clusters of queries by {encoder.resolved}")
+    return encoder
+
+
+def _is_noisy(options: TrainOptions) -> bool:
+    return options.word_drop > 0 or options.sentence_shuffle > 0
+
+
 def _cluster(options: TrainOptions, encoder: BiEncoder, source: Source, path: Path) -> None:
-    """Clusters of the queries by the encoder as it is before training, the same for all processes and resumptions."""
+    """Clusters of the queries, by --cluster-encoder or the encoder as it is before training.
+
+    They are the same for all processes and resumptions.
+    """
     clusters = options.clusters or max(2, len(source.groups) // QUERIES_PER_CLUSTER)
     if clusters > len(source.groups):
         raise UsageError(f"--clusters {clusters}: there are {len(source.groups)} training queries")
     if this_rank().index == 0 and not path.exists():
+        if options.cluster_encoder is not None:
+            encoder = _cluster_encoder(options.cluster_encoder, options.device)
         vectors = encoder.encode_queries([group.query for group in source.groups])
         with atomic_file(path, "wb") as handle:
             np.save(handle, cluster_queries(vectors, clusters, options.seed))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..data.group import Candidate, Group
+from ..data.views import with_query
 from ..losses.base import IGNORE, OTHER_NEG, OTHER_POS, OWN_NEG, OWN_POS
+from .document_queries import DocumentQueries, part_at
+from .noise import Noise
 from .sampling import Batching, NegativeSampling, balanced_pair, draw, query_order
+
+_SHARED = -1
+"""In place of a row: the column stands for the document in all groups of the batch."""
 
 
 @dataclass
@@ -27,6 +33,7 @@ class Source:
         known: query id → documents known to be relevant, never used as its negatives.
         weight: share of the queries that come from it, relative to the other sources.
         clusters: cluster of every group, for batches about one topic.
+        queries: of the documents, one of which the encoder that learns sees after each document's text.
     """
 
     groups: Sequence[Group]
@@ -34,19 +41,24 @@ class Source:
     known: Mapping[str, Set[str]]
     weight: float = 1.0
     clusters: np.ndarray | None = None
+    queries: DocumentQueries | None = None
 
 
 @dataclass
 class TextBatch:
     """The texts of a step: one query per row of `relation`, one distinct document per column.
 
+    Where documents are seen with a generated query, a document of two groups is two columns, with a text for each.
+
     Args:
         queries: B texts.
-        documents: M texts.
+        documents: M texts, as teachers see them.
         relation: (B, M) int8 codes of `losses.base`.
         triples: number of (query, positive, own negative).
         step: the step that it is the batch of.
         teacher: (T, B, M) float32 stored scores of T teachers, NaN where there is none.
+        student_documents: the documents as the encoder that learns sees them, if that is not the same.
+        facts: worth logging.
     """
 
     queries: list[str]
@@ -55,6 +67,8 @@ class TextBatch:
     triples: int
     step: int = 0
     teacher: Tensor | None = None
+    student_documents: list[str] | None = None
+    facts: dict[str, float] = field(default_factory=dict)
 
 
 class BatchSource(Dataset):
@@ -78,6 +92,7 @@ class BatchSource(Dataset):
         batching: `random`, or `topics`: the queries of a batch are of one cluster (TAS-B).
         sampling: how negatives are drawn from a group: `uniform`, or `balanced-margins` of the first teacher (TAS-B).
         teachers: names of the stored scores that batches carry.
+        noise: on the documents that the encoder that learns sees.
 
     Attributes:
         start: steps done before; item 0 is the step after them.
@@ -96,7 +111,9 @@ class BatchSource(Dataset):
         batching: Batching = "random",
         sampling: NegativeSampling = "uniform",
         teachers: Sequence[str] = (),
+        noise: Noise | None = None,
     ) -> None:
+        self.noise = noise
         self.sources = list(sources)
         self.batch_size = min(batch_size, sum(len(source.groups) for source in self.sources))
         self.steps, self.positives, self.negatives, self.seed = steps, positives, negatives, seed
@@ -159,7 +176,7 @@ class BatchSource(Dataset):
         return self._orders[which, epoch]
 
     def _build(self, chosen: Sequence[tuple[Source, Group, int]], step: int) -> TextBatch:
-        columns: dict[tuple[int, Candidate], int] = {}  # by corpus and document
+        columns: dict[tuple[int, Candidate, int], int] = {}  # by corpus, document and, for views, the row it is for
         cells: list[tuple[int, int, int]] = []
         scored: list[tuple[int, int, int, float]] = []
         triples = 0
@@ -169,7 +186,8 @@ class BatchSource(Dataset):
             triples += len(positives) * len(negatives)
             for code, candidates in ((OWN_POS, positives), (OWN_NEG, negatives)):
                 for candidate in candidates:
-                    column = columns.setdefault((id(source.texts), candidate), len(columns))
+                    owner = _SHARED if source.queries is None else row
+                    column = columns.setdefault((id(source.texts), candidate, owner), len(columns))
                     cells.append((row, column, code))
                     for teacher, name in enumerate(self.teachers):
                         score = group.scores.get(name, {}).get(candidate.key)
@@ -178,7 +196,7 @@ class BatchSource(Dataset):
         relation = np.full((len(chosen), len(columns)), OTHER_POS, dtype=np.int8)
         relation[:, [column for _, column, code in cells if code == OWN_NEG]] = OTHER_NEG
         places: dict[tuple[int, str], list[int]] = {}
-        for (corpus, candidate), column in columns.items():
+        for (corpus, candidate, _), column in columns.items():
             places.setdefault((corpus, candidate.key), []).append(column)
         for row, (source, group, _) in enumerate(chosen):
             relevant = source.known.get(group.query_id, set()) | {c.key for c in group.positives}
@@ -187,15 +205,39 @@ class BatchSource(Dataset):
         for row, column, code in cells:
             if code == OWN_POS or relation[row, column] != IGNORE:
                 relation[row, column] = code
+        owners = [owner for _, _, owner in columns]
+        for corpus, candidate, owner in columns:
+            if owner != _SHARED:  # to its query, the document with other queries is that document again
+                relation[owner, [c for c in places[corpus, candidate.key] if owners[c] != owner]] = IGNORE
         teacher_scores = None
         if self.teachers:
             teacher_scores = torch.full((len(self.teachers), *relation.shape), torch.nan)
             for teacher, row, column, score in scored:
                 teacher_scores[teacher, row, column] = score
         texts = {id(source.texts): source.texts for source, _, _ in chosen}
-        documents = [c.text if c.text is not None else texts[corpus][c.id] for corpus, c in columns]
+        documents = [c.text if c.text is not None else texts[corpus][c.id] for corpus, c, _ in columns]
         queries = [group.query for _, group, _ in chosen]
-        return TextBatch(queries, documents, torch.from_numpy(relation), triples, step, teacher_scores)
+        batch = TextBatch(queries, documents, torch.from_numpy(relation), triples, step, teacher_scores)
+        seen = list(documents)
+        for column, (_, candidate, owner) in enumerate(columns):
+            if owner != _SHARED:
+                seen[column] = self._view(batch, seen[column], candidate, *chosen[owner][:2])
+        if self.noise is not None:
+            seen = [self.noise(text, step) for text in seen]
+        batch.student_documents = seen if seen != documents else None
+        return batch
+
+    def _view(self, batch: TextBatch, text: str, candidate: Candidate, source: Source, group: Group) -> str:
+        """The text of a document with one of its generated queries, for a group of the batch."""
+        assert source.queries is not None
+        part = part_at(batch.step, self.steps, source.queries.parts)
+        batch.facts["query_part"] = part
+        if candidate.id is None:
+            return text
+        query = source.queries.draw(
+            candidate.id, group.query_id, group.query, part=part, step=batch.step, seed=self.seed
+        )
+        return with_query(text, query)
 
     def _draw(self, rng: np.random.Generator, group: Group) -> tuple[list[Candidate], list[Candidate]]:
         if self.sampling == "balanced-margins" and group.negatives:

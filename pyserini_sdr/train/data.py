@@ -23,11 +23,15 @@ from ..mine.engine import known_positives, training_positives
 from ..model.names import resolve_encoder
 from ..model.spec import is_raw_backbone
 from .batches import Source
+from .document_queries import DocumentQueries
 from .negatives import mine_negatives, run_over_dev
 from .options import TrainOptions
 
 NO_DEV = "none"
 """Name of the dev split that stands for no dev evaluation."""
+
+QUERY_PARTS = 3
+"""Default of `--query-parts`: CAPSTONE's in its first stage."""
 
 
 @dataclass
@@ -86,6 +90,8 @@ def load_data(
             if options.negatives and position == 0 and options.dev_split != NO_DEV:
                 data.dev_run = run_over_dev(options, collection, work / "mined" / "0")
         source.weight = weight
+        if options.document_queries is not None:
+            source.queries = _queries_of(options, options.document_queries[position], source)
         data.sources.append(source)
     wanting = {name: loss.fewest_negatives for loss, name, _ in losses if Need.NEGATIVES in loss.needs}
     for source in data.sources:
@@ -162,6 +168,18 @@ def _from_pairs(options: TrainOptions, collection: Collection, texts: DocumentSt
         )
     note("no --groups: the encoder mines its own negatives")
     return Source(mine_negatives(options, collection, options.encoder, work), texts, known)
+
+
+def _queries_of(options: TrainOptions, path: Path, source: Source) -> DocumentQueries:
+    """The generated queries of the documents of the groups, or, where others may be mined later, of all documents."""
+    ids = {c.id for group in source.groups for c in (*group.positives, *group.negatives) if c.id is not None}
+    queries = DocumentQueries(path, None if options.refresh_negatives else ids, options.query_parts or QUERY_PARTS)
+    lacking = [id for id in ids if id not in queries]
+    if len(lacking) == len(ids):
+        raise DataError(path, "has no query of any document of the groups", remedy="is it of another collection?")
+    if lacking:
+        warn(f"{path}: {len(lacking)} of {len(ids)} documents of the groups have no query and are seen as they are")
+    return queries
 
 
 def _check_texts(source: Source, where: Path | str) -> None:

@@ -97,7 +97,9 @@ def _hold_to_plan(options: TrainOptions, encoder: BiEncoder, work: Path) -> None
     plan = {key: value for key, value in as_dict(options).items() if key not in ("overwrite", "report_to")}
     plan["weights"] = encoder.fingerprint
     plan["document_weights"] = encoder.spec.document_weights
-    plan["groups_sha256"] = [file_sha256(path) if path.is_file() else None for path in options.groups or ()]
+    for name in ("groups", "document_queries"):
+        files = getattr(options, name) or ()
+        plan[f"{name}_sha256"] = [file_sha256(path) if path.is_file() else None for path in files]
     hold_to_plan(work / "plan.json", plan, output=options.output, what="an interrupted training")
 
 

@@ -72,7 +72,7 @@ def finish(
         output / MANIFEST,
         "checkpoint",
         config=as_dict(options),
-        inputs=options.groups or [],
+        inputs=[*(options.groups or []), *(options.document_queries or [])],
         spec=encoder.spec.to_dict(),
         teachers=trainer.step.teachers.record(),
         steps=state.global_step,

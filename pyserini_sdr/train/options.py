@@ -44,6 +44,9 @@ class TrainOptions:
     clusters: int | None = option(
         None, help="of --batching topics (default: one per 200 queries)", check=at_least(1), group="data"
     )
+    cluster_encoder: str | None = option(
+        None, help="whose query vectors are clustered (default: --encoder as it starts)", metavar="NAME", group="data"
+    )
     negative_sampling: Literal["uniform", "balanced-margins"] = option(
         "uniform",
         help="balanced-margins: evenly over the range of the first teacher's stored margins (TAS-B)",
@@ -56,6 +59,32 @@ class TrainOptions:
         check=at_least(1),
         group="data",
     )
+    document_queries: list[Path] | None = option(
+        None,
+        help="generated queries of the documents, a file per collection: each document is seen with one of them after "
+        "it, those unlike the training query first (CAPSTONE)",
+        metavar="FILE",
+        group="data",
+    )
+    query_parts: int | None = option(
+        None,
+        help="parts that the queries of a document are divided into, one after the other in force (default: 3)",
+        metavar="N",
+        check=at_least(1),
+        group="data",
+    )
+    word_drop: float = option(
+        0.0,
+        help="share of the words that the encoder does not see of a document; teachers see all",
+        check=between(0, 0.9),
+        group="data",
+    )
+    sentence_shuffle: int = option(
+        0,
+        help="by how many places the sentences of a document move at most, for the encoder, not for teachers",
+        check=at_least(0),
+        group="data",
+    )
     teacher: list[str] | None = option(
         None,
         help="scores in the groups by their name, or a cross-encoder or bi-encoder that is asked for every batch "
@@ -65,6 +94,9 @@ class TrainOptions:
     )
     teacher_max_length: int | None = option(
         None, help="tokens a live teacher sees of a text or pair", check=at_least(2), group="teachers"
+    )
+    teacher_dropout: float = option(
+        0.0, help="of live bi-encoder teachers (noisy self-distillation)", check=between(0, 0.9), group="teachers"
     )
     document_tower: str | None = option(
         None,
@@ -168,10 +200,11 @@ class TrainOptions:
     keep_checkpoints: bool = option(False, help="keep the intermediate checkpoints", group="output")
 
     def __post_init__(self) -> None:
-        if self.groups is not None and len(self.groups) != len(self.collection):
-            raise UsageError(
-                f"--groups: {len(self.groups)} files for {len(self.collection)} collections; give one for each"
-            )
+        for flag, files in (("--groups", self.groups), ("--document-queries", self.document_queries)):
+            if files is not None and len(files) != len(self.collection):
+                raise UsageError(
+                    f"{flag}: {len(files)} files for {len(self.collection)} collections; give one for each"
+                )
         if self.batching == "topics" and self.mixing == "mixed" and len(self.collection) > 1:
             raise UsageError("--batching topics: with several collections needs --mixing separate")
         if self.negative_sampling == "balanced-margins" and (self.negatives == 0 or self.positives > 1):
@@ -182,11 +215,20 @@ class TrainOptions:
         if self.lora_alpha is not None and self.lora_rank is None:
             raise UsageError("--lora-alpha: needs --lora-rank")
         if self.document_tower is not None:
-            for flag, value in (("--document-prefix", self.document_prefix), ("--max-length", self.max_length)):
+            for flag, value in (
+                ("--document-prefix", self.document_prefix),
+                ("--max-length", self.max_length),
+                ("--document-queries", self.document_queries),
+                ("--word-drop", self.word_drop or None),
+                ("--sentence-shuffle", self.sentence_shuffle or None),
+            ):
                 if value is not None:
                     raise UsageError(f"{flag}: documents are encoded as --document-tower says")
-        if self.clusters is not None and self.batching != "topics":
-            raise UsageError("--clusters: needs --batching topics")
+        for flag, value in (("--clusters", self.clusters), ("--cluster-encoder", self.cluster_encoder)):
+            if value is not None and self.batching != "topics":
+                raise UsageError(f"{flag}: needs --batching topics")
+        if self.query_parts is not None and self.document_queries is None:
+            raise UsageError("--query-parts: needs --document-queries")
         if self.document_tower is not None and self.refresh_negatives is not None:
             raise UsageError("--refresh-negatives: cannot be used with --document-tower")
 

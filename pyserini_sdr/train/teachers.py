@@ -18,6 +18,7 @@ from ..model.encoder import BiEncoder
 from ..model.layers import layer_states
 from .batches import Source, TextBatch
 from .gather import gather_rows, share
+from .teacher_dropout import dropping_out
 
 FROM_TEACHERS = frozenset(set(Need) - {Need.NEGATIVES})
 """What a loss can need of a teacher."""
@@ -34,6 +35,8 @@ class Teachers:
             its own.
         vectors: the losses want teacher embeddings.
         layers: the losses want layer states.
+        dropout: of the bi-encoders, by (seed, step) and process.
+        seed: of the dropout.
     """
 
     names: list[str] = field(default_factory=list)
@@ -41,6 +44,8 @@ class Teachers:
     whole_batch: list[str] = field(default_factory=list)
     vectors: bool = False
     layers: bool = False
+    dropout: float = 0.0
+    seed: int = 0
 
     @property
     def stored(self) -> list[str]:
@@ -78,13 +83,21 @@ class Teachers:
                 scores.append(_cross(model, batch, device, whole=name in self.whole_batch))
             else:
                 shows = model is self.embedder
-                query, document = _embeddings(model, batch, device, features if shows and self.layers else None)
+                wanted = shows and self.layers
+                states: dict[str, Tensor] | None = {} if wanted or self.dropout else None  # the pass that can drop out
+                with dropping_out(model.backbone, self.dropout, self.seed * 1_000_003 + batch.step):
+                    query, document = _embeddings(model, batch, device, states)
+                features |= states if states and wanted else {}
                 if not (torch.isfinite(query).all() and torch.isfinite(document).all()):
                     raise _not_finite(name)
                 scores.append(query @ document.T)
                 if shows and self.vectors:
                     features |= {"teacher_query": query, "teacher_document": document}
         return torch.stack(scores) if scores else None, features
+
+
+def _no_dropout() -> UsageError:
+    return UsageError("--teacher-dropout: there is no live bi-encoder among the teachers")
 
 
 def _not_finite(name: object) -> SdrError:
@@ -140,6 +153,8 @@ def choose_teachers(
     files: Sequence[object],
     balanced: bool,
     fresh_negatives: bool,
+    dropout: float = 0.0,
+    seed: int = 0,
 ) -> Teachers:
     """The teachers that the losses need, checked before the first step.
 
@@ -151,6 +166,7 @@ def choose_teachers(
         files: where the groups of each source are from.
         balanced: negatives are drawn by the first teacher's margins.
         fresh_negatives: negatives are mined during training, and no stored score is known for them.
+        dropout, seed: of bi-encoders, see `Teachers`.
 
     Raises:
         UsageError: a need that is not met, an unknown name, with the remedy.
@@ -163,6 +179,8 @@ def choose_teachers(
     what = f"--loss {needy}" if needs else "--negative-sampling balanced-margins"
     if given is None:
         if not needs and not balanced:
+            if dropout:
+                raise _no_dropout()
             return Teachers()
         if not stored:
             raise UsageError(
@@ -179,17 +197,20 @@ def choose_teachers(
     models: list[BiEncoder | CrossEncoder | None] = []
     for name in given:
         models.append(None if name in stored else _live(name, stored, load))
-    crossed = [name for name, model in zip(given, models, strict=True) if isinstance(model, CrossEncoder)]
-    if Need.BATCH_TEACHER not in needs:
-        crossed = [given[-1]] if Need.LAST_BATCH_TEACHER in needs and given[-1] in crossed else []
+    whole = {name for loss, loss_name, _ in losses for name in _asked_about_all(loss, loss_name, given)}
+    crossed = [n for n, model in zip(given, models, strict=True) if isinstance(model, CrossEncoder) and n in whole]
     teachers = Teachers(
         list(given),
         models,
         whole_batch=crossed,
         vectors=Need.TEACHER_VECTORS in needs,
         layers=Need.LAYERS in needs,
+        dropout=dropout,
+        seed=seed,
     )
     _check_needs(teachers, losses)
+    if dropout and teachers.embedder is None:
+        raise _no_dropout()
     if balanced and models[0] is not None:
         raise UsageError(
             "--negative-sampling balanced-margins: needs the stored scores of the first --teacher; "
@@ -214,6 +235,20 @@ def choose_teachers(
     return teachers
 
 
+def _read(loss: Any, name: str, given: Sequence[str]) -> list[str]:
+    """Names of the teachers whose scores a loss reads."""
+    if loss.teacher > len(given):
+        raise UsageError(f"--loss-option {name}.teacher={loss.teacher}: --teacher has {len(given)}")
+    return list(given) if loss.teacher == 0 else [given[loss.teacher - (loss.teacher > 0)]]
+
+
+def _asked_about_all(loss: Any, name: str, given: Sequence[str]) -> list[str]:
+    """Names of the teachers of which a loss wants scores of every document of the batch."""
+    if Need.BATCH_TEACHER in loss.needs:
+        return _read(loss, name, given)
+    return [given[-1]] if Need.LAST_BATCH_TEACHER in loss.needs else []
+
+
 def _words(needs: Iterable[Need]) -> str:
     return ", ".join(sorted(need.value for need in needs))
 
@@ -234,9 +269,10 @@ def _check_needs(teachers: Teachers, losses: Iterable[tuple[Any, str, float]]) -
     for loss, name, _ in losses:
         if Need.TEACHERS in loss.needs and len(teachers.names) < 2:
             raise UsageError(f"--loss {name}: needs two teachers or more; give --teacher A B")
-        if Need.BATCH_TEACHER in loss.needs and teachers.stored:
+        stored = [teacher for teacher in _read(loss, name, teachers.names) if teacher in teachers.stored]
+        if Need.BATCH_TEACHER in loss.needs and stored:
             raise UsageError(
-                f"--loss {name}: needs {Need.BATCH_TEACHER.value}; the stored scores {teachers.stored[0]!r} are of "
+                f"--loss {name}: needs {Need.BATCH_TEACHER.value}; the stored scores {stored[0]!r} are of "
                 "each query's own: give --teacher CHECKPOINT"
             )
         if Need.LAST_BATCH_TEACHER in loss.needs and teachers.models[-1] is None:

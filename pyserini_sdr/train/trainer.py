@@ -107,7 +107,7 @@ class SdrTrainer(Trainer):
         progress = self.state.global_step / max(self.state.max_steps, 1)
         loss, logs = self.step(student.backbone, batch, progress)
         self.triples += batch.triples
-        for key, value in logs.items():
+        for key, value in (logs | batch.facts).items():
             self._logged[key].append(value)
         return loss
 

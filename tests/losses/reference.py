@@ -242,7 +242,9 @@ def ranks(values: Mapping[int, float]) -> dict[int, int]:
     return {d: rank for rank, d in enumerate(order, 1)}
 
 
-def lambda_mrr(a: Arrays, *, temperature: float = 0.05, relevant: int = 5, held=None) -> float | None:
+def lambda_mrr(
+    a: Arrays, *, temperature: float = 0.05, relevant: int = 5, tail: str = "zero", held=None
+) -> float | None:
     s, t = scores(a), teacher_mean(a)
     held_scores = scores(held or a)
     terms = []
@@ -251,6 +253,10 @@ def lambda_mrr(a: Arrays, *, temperature: float = 0.05, relevant: int = 5, held=
         wanted = ranks({d: t[i, d] for d in columns})
         now = ranks({d: held_scores[i, d] for d in columns})
         label = {d: 1 / wanted[d] if wanted[d] <= relevant else 0.0 for d in columns}
+        if tail == "halves":
+            rest = sorted((d for d in columns if wanted[d] > relevant), key=lambda d: wanted[d])
+            better = len(rest) // 2
+            label |= dict.fromkeys(rest[:better], -0.25) | dict.fromkeys(rest[better:], -0.5)
         for x in columns:
             for y in columns:
                 if label[x] > label[y]:

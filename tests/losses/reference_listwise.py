@@ -19,6 +19,7 @@ from .reference import (
     similarity,
     softmax,
     teacher_mean,
+    the_list,
 )
 
 # ---- listwise
@@ -39,24 +40,40 @@ def query_weight(a: Arrays, i: int, columns: list[int], weighting: str, q: list[
         return None
     if weighting == "difficulty":
         return 1 - sum(q[columns.index(d)] for d in yes)
-    return sigmoid((mean([t_row[d] for d in yes]) - mean([t_row[d] for d in no])) / tau)
+    return sigmoid(gap(a, i, columns, t_row) / tau)
 
 
-def _listwise(a, held, term, temperature, teacher_temperature, documents, weighting, anneal) -> float | None:
-    """Mean of v_i Σ_d term(...): `term` gets log P, log Q and the detached Q over the list."""
+def gap(a: Arrays, i: int, columns: list[int], t_row) -> float:
+    """How sure the teacher is of query i."""
+    return mean([t_row[d] for d in positives(a, i, columns)]) - mean([t_row[d] for d in others(a, i, columns)])
+
+
+def chosen_teacher(a: Arrays, number: int):
+    """Scores of all teachers in the mean (0), of the k-th from 1, or of the last (-1)."""
+    return teacher_mean(a) if number == 0 else a.teacher[number - 1] if number > 0 else a.teacher[-1]
+
+
+def _listwise(
+    a, held, term, temperature, teacher_temperature, documents, weighting, anneal, teacher=0, tau=1.0, pace=1.0
+) -> float | None:
+    """Mean of v_i τ² Σ_d term(...): `term` gets log P, log Q and the detached Q over the list."""
     held = held or a
-    raw = teacher_mean(a)
+    raw = chosen_teacher(a, teacher)
     t = annealing(a.progress, anneal) * raw
     s, held_s = scores(a), scores(held)
-    terms = []
+    terms, sure = [], []
     for i, columns in lists(a, documents, t):
-        log_q = log_softmax([s[i, d] / temperature for d in columns])
-        held_q = softmax([held_s[i, d] / temperature for d in columns])
-        log_p = log_softmax([t[i, d] / teacher_temperature for d in columns])
+        if pace < 1 and not (positives(a, i, columns) and others(a, i, columns)):
+            continue
+        log_q = log_softmax([s[i, d] / temperature / tau for d in columns])
+        held_q = softmax([held_s[i, d] / temperature / tau for d in columns])
+        log_p = log_softmax([t[i, d] / teacher_temperature / tau for d in columns])
         weight = query_weight(a, i, columns, weighting, held_q, raw[i], teacher_temperature)
         if weight is not None:
-            terms.append(weight * term(i, columns, log_p, log_q, held_q, t[i]))
-    return mean(terms)
+            terms.append(weight * tau**2 * term(i, columns, log_p, log_q, held_q, t[i]))
+            sure.append(gap(a, i, columns, raw[i]) if pace < 1 else 0.0)
+    kept = sorted(range(len(terms)), key=lambda k: -sure[k])
+    return mean([terms[k] for k in kept[: max(1, math.ceil((pace + (1 - pace) * a.progress) * len(terms)))]])
 
 
 def kl(
@@ -68,11 +85,12 @@ def kl(
     weighting: str = "none",
     anneal: int = 1,
     held=None,
+    **others_of_kl,
 ) -> float | None:
     def term(i, columns, log_p, log_q, held_q, t_row):
         return sum(math.exp(p) * (p - q) for p, q in zip(log_p, log_q, strict=True))
 
-    return _listwise(a, held, term, temperature, teacher_temperature, documents, weighting, anneal)
+    return _listwise(a, held, term, temperature, teacher_temperature, documents, weighting, anneal, **others_of_kl)
 
 
 def listnet(
@@ -84,15 +102,20 @@ def listnet(
     weighting: str = "none",
     anneal: int = 1,
     held=None,
+    **others_of_kl,
 ) -> float | None:
     def term(i, columns, log_p, log_q, held_q, t_row):
         return -sum(math.exp(p) * q for p, q in zip(log_p, log_q, strict=True))
 
-    return _listwise(a, held, term, temperature, teacher_temperature, documents, weighting, anneal)
+    return _listwise(a, held, term, temperature, teacher_temperature, documents, weighting, anneal, **others_of_kl)
 
 
 def tct(a: Arrays, *, temperature: float = 1.0, teacher_temperature: float = 0.25, documents: str = "batch", **options):
     return kl(a, temperature=temperature, teacher_temperature=teacher_temperature, documents=documents, **options)
+
+
+def lwf(a: Arrays, *, temperature: float = 0.05, teacher: int = -1, tau: float = 4.0, **options) -> float | None:
+    return kl(a, temperature=temperature, teacher_temperature=temperature, teacher=teacher, tau=tau, **options)
 
 
 def ckl(
@@ -106,6 +129,7 @@ def ckl(
     weighting: str = "none",
     anneal: int = 1,
     held=None,
+    **others_of_kl,
 ) -> float | None:
     def term(i, columns, log_p, log_q, held_q, t_row):
         no = others(a, i, columns)
@@ -116,7 +140,7 @@ def ckl(
             total += ((1 - now) if d not in rank else now) ** exponent * math.exp(p) * (p - q)
         return total
 
-    return _listwise(a, held, term, temperature, teacher_temperature, documents, weighting, anneal)
+    return _listwise(a, held, term, temperature, teacher_temperature, documents, weighting, anneal, **others_of_kl)
 
 
 def prefix_likelihood(logits: Sequence[float], order: Sequence[int], top: int) -> float:
@@ -190,3 +214,38 @@ def osakd(a: Arrays, *, k: int = 4, temperature: float = 0.05, documents: str = 
         chosen = [d == p or near[d] <= count - 1 for d in columns]
         terms.append(-sum(q / count for q, taken in zip(log_q, chosen, strict=True) if taken))
     return mean(terms)
+
+
+# ---- against a ranker
+
+
+def ar2(
+    a: Arrays,
+    *,
+    weight: float = 0.5,
+    form: str = "paper",
+    temperature: float = 0.05,
+    teacher_temperature: float = 1.0,
+    teacher: int = 0,
+    held=None,
+) -> float | None:
+    s, t = scores(a), chosen_teacher(a, teacher) / teacher_temperature
+    adversarial, distillation = [], {}
+    for i, p, rivals in pair_lists(a, "own", t):
+
+        def log_ranker(d, i=i, p=p):  # log probability that the positive is the better of the two
+            return log_softmax([t[i, p], t[i, d]])[0]
+
+        student = {d: s[i, d] / temperature for d in [p, *rivals]}
+        if form == "paper":
+            chosen = softmax([student[d] for d in rivals])
+            adversarial.append(sum(x * log_ranker(d) for x, d in zip(chosen, rivals, strict=True)))
+        else:
+            log_q = log_softmax(list(student.values()))
+            adversarial.append(sum(q * log_ranker(d) for q, d in zip(log_q, student, strict=True)))
+        columns = the_list(a, i, "own", t)
+        log_q = log_softmax([s[i, d] / temperature for d in columns])
+        target = softmax([t[i, d] for d in columns])
+        distillation[i] = -sum(x * y for x, y in zip(target, log_q, strict=True))
+    game = mean(adversarial) if form == "paper" else sum(adversarial)
+    return weight * game + (1 - weight) * mean(list(distillation.values()))

@@ -106,6 +106,8 @@ PERFECT: list[tuple[str, dict[str, Any]]] = [
     ("kl", SOFT),
     ("kl", {**SOFT, "documents": "batch", "weighting": "difficulty"}),
     ("kl", {**SOFT, "weighting": "confidence"}),
+    ("kl", {**SOFT, "teacher": -1, "tau": 4.0, "pace": 0.4}),
+    ("lwf", {}),  # the frozen copy
     ("listnet", SOFT),
     ("tct", SOFT),
     ("ckl", {**SOFT, "gamma": 0.0}),
@@ -127,6 +129,7 @@ IMPERFECT: list[tuple[str, dict[str, Any], str]] = [
     ("ranknet", {**SOFT, "target": "order"}, "an order has no optimum: a wider margin is always better"),
     ("lambda-mrr", {"temperature": 0.5}, "likewise"),
     ("hinge-order", {"margin": 0.5}, "asks for a margin that the teacher need not have"),
+    ("ar2", SOFT, "moves probability to the negatives that its ranker is least sure about"),
     ("nkd", SOFT, "−T+ log S+ alone has its optimum at S+ = 1; only the other term has it at the teacher"),
     ("bixse", {"grades": "teacher"}, "documents of other queries have the target 0, not the teacher's score"),
     ("rankdistil", SOFT, "a sample of rankings is not the distribution: zero only in expectation"),
@@ -205,6 +208,7 @@ def test_rankdistil_teaches_a_perfect_student_nothing_in_expectation():
         (("ckl", {"gamma": 0.0}), ("kl", {}), {"weighting": "confidence", "temperature": 0.3}),
         (("lce", {"in_batch": True}), ("infonce", {}), {"temperature": 0.2}),
         (("lce", {}), ("infonce", {"in_batch": False}), {}),
+        (("lwf", {}), ("kl", {"teacher": -1, "tau": 4.0, "teacher_temperature": 0.05}), {}),
         (("tct", {}), ("kl", {"temperature": 1.0, "teacher_temperature": 0.25, "documents": "batch"}), {}),
     ],
 )

@@ -24,7 +24,10 @@ from pyserini_sdr.model.pretrained import load_weights
 from pyserini_sdr.model.spec import EncoderSpec
 from pyserini_sdr.search.searcher import Searcher
 from pyserini_sdr.train.__main__ import COMMAND as TRAIN
+from pyserini_sdr.train.sampling import cluster_queries
 
+from ..teach.make import make_cross_encoder
+from ..tiny import make_tiny_encoder
 from .test_train import arguments, kill_after, weights
 
 
@@ -211,6 +214,9 @@ def test_several_collections_with_weights(tiny_collection, start, groups, tmp_pa
     [
         (["--matryoshka", "4096"], "--matryoshka 4096: the embeddings have"),
         (["--clusters", "4"], "--clusters: needs --batching topics"),
+        (["--cluster-encoder", "x"], "--cluster-encoder: needs --batching topics"),
+        (["--teacher-dropout", "0.1"], "--teacher-dropout: there is no live bi-encoder"),
+        (["--loss", "kl", "--loss-option", "kl.teacher=-2"], "teacher -2: must be 0"),
         (["--batching", "topics", "--clusters", "400"], "--clusters 400: there are 36 training queries"),
         (["--loss", "kl"], "--loss kl: needs teacher scores"),
         (["--loss", "kl", "--negatives", "0"], "--loss kl: needs negatives"),
@@ -276,6 +282,37 @@ def test_topic_batches_with_balanced_margins_and_a_live_teacher(tiny_collection,
                                      str(start), "--batching", "topics", "--clusters", "3", "--negative-sampling",
                                      "balanced-margins", "--max-steps", "3"))  # fmt: skip
     assert json.loads((output / "sdr_train.json").read_text())["steps"] == 3
+
+
+def test_prod_learns_from_a_cross_encoder_against_its_own_frozen_copy(
+    tiny_collection, tiny_encoder, start, groups, tmp_path
+):
+    ranker, output = make_cross_encoder(tmp_path / "ranker", tiny_encoder), tmp_path / "checkpoint"
+    TRAIN.execute("train", arguments(tiny_collection, start, groups, output, "--loss", "lce:0.1", "kl:0.9", "lwf:1",
+                                     "--loss-option", "kl.teacher=1", "kl.tau=4", "--teacher", str(ranker), str(start),
+                                     "--negatives", "3", "--max-steps", "3", "--logging-steps", "1", "--dropout", "0",
+                                     "--dev-split", "none", "--warmup", "0"))  # fmt: skip
+    steps = json.loads((output / "train_log.json").read_text())["steps"]
+    assert steps[0]["lwf"] < 1e-6 < 1e-4 < steps[-1]["lwf"]  # the copy is the encoder as it was, and stays so
+    assert all(entry["kl"] > 1e-4 and entry["lce"] > 0 for entry in steps)
+
+
+def test_topics_by_another_encoder(tiny_collection, tiny_encoder, start, groups, tmp_path):
+    other, output = tmp_path / "other", tmp_path / "checkpoint"
+    shutil.copytree(start, other)
+    backbone, _ = load_weights(make_tiny_encoder(tmp_path / "raw", seed=9))
+    backbone.save_pretrained(other)
+    more = ["--batching", "topics", "--clusters", "4", "--max-steps", "1", "--dev-split", "none", "--keep-checkpoints"]
+    TRAIN.execute("train", arguments(tiny_collection, start, groups, output, "--cluster-encoder", str(other), *more))
+    queries = [json.loads(line)["query"] for line in groups.read_text().splitlines()]
+    found = np.load(output / ".train" / "clusters-0.npy")
+    expected, by_itself = (
+        cluster_queries(BiEncoder.load(name).encode_queries(queries), 4, seed=0) for name in (other, start)
+    )
+    assert np.array_equal(found, expected) and not np.array_equal(found, by_itself)
+    with pytest.raises(UsageError, match=r"--cluster-encoder .*: must be an encoder that tells its pooling"):
+        TRAIN.execute("train", arguments(tiny_collection, start, groups, tmp_path / "x", "--cluster-encoder",
+                                         str(tiny_encoder), *more))  # fmt: skip
 
 
 def test_matryoshka_with_adapters_and_an_index_of_first_dimensions(tiny_collection, start, groups, tmp_path):

@@ -50,6 +50,17 @@ def make_step(encoder: BiEncoder, name: str = "distributed-margin", **options) -
     return Step(encoder, [(loss, name, 1.0)], bf16=False, **{"teachers": Fixed(), **options})
 
 
+def test_the_packed_pass_is_that_of_the_model(encoder, monkeypatch):
+    encoder.backbone.eval()
+    loss, packed = gradients(encoder, make_step(encoder))
+    called = []
+    monkeypatch.setattr("pyserini_sdr.train.step.PackedTraining.of", lambda model: called.append(model))
+    other, plain = gradients(encoder, make_step(encoder))
+    assert called and other == pytest.approx(loss, abs=1e-6) and plain.keys() == packed.keys()
+    for key, gradient in plain.items():
+        assert torch.allclose(packed[key], gradient, rtol=1e-4, atol=1e-6), key
+
+
 def gradients(encoder: BiEncoder, step: Step, *, seed: int = 0) -> tuple[float, dict[str, torch.Tensor]]:
     encoder.backbone.zero_grad()
     torch.manual_seed(seed)
@@ -78,12 +89,16 @@ def test_pieces_and_recomputation_give_the_same_gradients(encoder, name):
             assert torch.allclose(gradient, pieced[key], atol=allowed, rtol=1e-5), (options, key)
 
 
-def test_recomputation_repeats_the_dropout_of_the_first_pass(encoder, monkeypatch):
+@pytest.mark.parametrize("packed", [True, False])
+def test_recomputation_repeats_the_dropout_of_the_first_pass(encoder, monkeypatch, packed):
     """The same pieces with and without recomputation, dropout on: equal only if masks are drawn again alike."""
     encoder.backbone.train()
+    if not packed:  # as for kinds of encoder that have no packed pass
+        monkeypatch.setattr("pyserini_sdr.train.step.PackedTraining.of", lambda _: None)
     assert encoder.backbone.config.hidden_dropout_prob > 0
     recomputed = gradients(encoder, make_step(encoder, micro_batch_size=2))
     monkeypatch.setattr("pyserini_sdr.train.step.checkpoint", lambda run, *args, **_: run(*args))
+    monkeypatch.setattr("pyserini_sdr.model.packed_training._Plan.keeps", True)
     kept = gradients(encoder, make_step(encoder, micro_batch_size=2))
     assert recomputed[0] == kept[0]
     for key, gradient in kept[1].items():

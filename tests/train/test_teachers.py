@@ -81,6 +81,26 @@ def test_unmet_needs(given, data, names, message):
         choose(given, data, *names)
 
 
+def test_a_loss_may_ask_one_teacher_of_several(encoder, cross_encoder):
+    """What the others can do does not matter to it."""
+    models = {"bi": encoder, "cross": cross_encoder}
+
+    def pick(given: list[str], *options: str) -> Teachers:
+        chosen = losses.parse_losses(["kl", "tct"], options)
+        return choose_teachers(
+            given, sources("t"), chosen, models.__getitem__, files=["g"], balanced=False, fresh_negatives=False
+        )
+
+    assert pick(["t", "bi"], "kl.teacher=1", "tct.teacher=-1").stored == ["t"]
+    assert pick(["cross", "bi"], "kl.teacher=1", "tct.teacher=2").whole_batch == []
+    assert pick(["cross", "bi"], "kl.teacher=2", "tct.teacher=1").whole_batch == ["cross"]
+    assert pick(["cross", "bi"]).whole_batch == ["cross"]
+    with pytest.raises(UsageError, match=r"--loss tct: needs live teachers.*'t'"):
+        pick(["t", "bi"], "tct.teacher=1")
+    with pytest.raises(UsageError, match=r"--loss-option kl\.teacher=3: --teacher has 2"):
+        pick(["cross", "bi"], "kl.teacher=3")
+
+
 def test_missing_scores_are_counted_and_the_first_is_named():
     with pytest.raises(
         DataError, match=r"1 documents have no score of teacher 't' \(first: query 'a', document 'a2'\)"
