@@ -1,0 +1,1 @@
+"""Recipes: the multi-stage systems of the field, declared as lists of this package's own commands."""
