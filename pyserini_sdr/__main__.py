@@ -12,6 +12,8 @@ COMMANDS = {
     "mine": "hard negatives from runs, BM25 or an encoder, as training groups",
     "teach": "score training groups with a cross-encoder, a bi-encoder or a run; fine-tune a cross-encoder",
     "train": "train a bi-encoder, by default without a teacher",
+    "pretrain": "pre-train an encoder on a corpus, from a checkpoint or from scratch",
+    "recipe": "multi-stage systems of the field, from one command each",
     "encode": "encode a corpus; drop-in for pyserini.encode",
     "index": "build, check FAISS indexes; build BM25 indexes",
     "search": "dense, BM25 and hybrid search, reranking: topics to a TREC run",

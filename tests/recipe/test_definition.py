@@ -11,6 +11,8 @@ from pyserini_sdr.recipe.definition import Repeat, Stage, catalogued, load_recip
 from pyserini_sdr.recipe.listing import listing
 from pyserini_sdr.recipe.resolve import resolve
 
+from ..conftest import ROOT
+
 GOOD = """
 summary: two stages
 paper: none
@@ -102,3 +104,9 @@ def test_a_repeat_holds_stages_only(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match=r"mine.yaml:6: a repeat holds stages"):
         load_recipe(write(tmp_path, nested))
+
+
+@pytest.mark.parametrize("name", catalogued())
+def test_every_recipe_has_a_measured_row_and_a_place_among_the_systems(name: str) -> None:
+    assert f"| `{name}` |" in (ROOT / "docs/recipes.md").read_text("utf-8")
+    assert f"recipe `{name}`" in (ROOT / "docs/systems.md").read_text("utf-8")
