@@ -24,8 +24,9 @@ from pathlib import Path
 
 from pyserini_sdr.core.files import atomic_file, write_json
 from pyserini_sdr.recipe.definition import catalogued, load_recipe
+from pyserini_sdr.recipe.resolve import mentioned
 
-TEXT = ("query_max_length=32", "max_length=96", "train.dropout=0", "teach --train.dropout=0")
+TEXT = ("query_max_length=32", "max_length=96", "train.dropout=0")
 PAIR_LENGTH = 96
 EXTRA = {
     "arm-paper": ("batch_size=128", "negatives=16", "query_max_length=20", "max_length=200"),
@@ -52,6 +53,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="recipes at a time, each with its share of the cores")
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
+    budget = {key: value for key, value in vars(args).items() if key not in ("output", "recipes", "jobs")}
+    record = args.output / "arguments.json"
+    if record.exists() and json.loads(record.read_text("utf-8")) != budget:
+        sys.exit(f"error: {args.output} was made with other arguments; give another --output")
+    write_json(record, budget)
     _baselines(args)
     os.environ["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // args.jobs))
     with ThreadPoolExecutor(args.jobs) as pool:
@@ -117,7 +123,8 @@ def _search(args: argparse.Namespace, name: str, encoder: object, log: Path, ind
 
 
 def _settings(args: argparse.Namespace, name: str) -> list[str]:
-    known = load_recipe(name).settings
+    recipe = load_recipe(name)
+    known = recipe.settings
     own = [key for key in known if key.endswith("_steps") and key not in ("eval_steps", "ranker_steps")]
     common = {
         **dict.fromkeys(("steps", *own), args.steps),
@@ -133,7 +140,10 @@ def _settings(args: argparse.Namespace, name: str) -> list[str]:
     }
     if name == "arm-paper":
         common["eval_steps"] = args.steps
-    return [*(f"{key}={value}" for key, value in common.items()), *TEXT, *EXTRA.get(name, ())]
+    stages = [stage for entry in recipe.stages for stage in getattr(entry, "stages", [entry])]
+    rankers = ["teach --train.dropout=0"] if any(stage.command == "teach --train" for stage in stages) else []
+    used = mentioned(recipe)
+    return [*(f"{key}={value}" for key, value in common.items() if key in used), *TEXT, *rankers, *EXTRA.get(name, ())]
 
 
 def _one(args: argparse.Namespace, name: str) -> int:

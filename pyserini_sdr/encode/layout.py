@@ -26,8 +26,10 @@ PENDING = ".index.ready"
 
 
 @contextlib.contextmanager
-def held(directory: Path) -> Iterator[None]:
+def held(directory: Path) -> Iterator[int]:
     """Makes a directory if need be and holds it against other processes of ours; the system ends that with the process.
+
+    Yields the handle; a child that inherits it goes on holding the directory.
 
     Raises:
         DataError: it is a file, cannot be made, or another process holds it.
@@ -51,7 +53,7 @@ def held(directory: Path) -> Iterator[None]:
             ) from error
         except OSError:
             warn(f"{directory}: the file system has no locks; nothing else may write there until this has ended")
-        yield
+        yield handle
     finally:
         os.close(handle)
         for path in made:

@@ -33,12 +33,12 @@ import yaml
 
 from ..core.errors import DataError, UsageError, shorten, unknown
 from ..core.files import require_file
-from .commands import COMMANDS
+from .commands import CHECKPOINTS, COMMANDS
 
 CATALOG = "catalog"
 """Folder of the recipes that come with the package; `base.yaml` in it holds what all recipes share."""
 _BASE = "base"
-RESERVED = ("collection", "encoder", "here", "output")
+RESERVED = ("collection", "encoder", "here", "output", "do", "use", "repeat", "line")
 """Names that are no settings and no stages."""
 
 
@@ -166,20 +166,23 @@ def _recipe(path: Path, value: dict[str, Any], base: dict[str, Any]) -> Recipe:
     for command, flags in _mapping(path, value, "defaults").items():
         if command not in COMMANDS:
             raise DataError(path, f"defaults: {unknown('command', str(command), COMMANDS)}")
-        defaults[command] = {**defaults.get(command, {}), **(flags or {})}
+        if not isinstance(flags, dict):
+            raise DataError(path, f"defaults: {command}: expected flags and values, found {shorten(flags, 60)}")
+        defaults[command] = {**defaults.get(command, {}), **flags}
     shared = _mapping(path, base, "stages")
     stages = _stages(path, value.get("stages"), settings, shared)
     result = value.get("result")
-    names = [stage.name for entry in stages for stage in (entry.stages if isinstance(entry, Repeat) else [entry])]
-    if result not in names:
-        raise DataError(path, f"result: {unknown('stage', str(result), names)}")
+    every = [stage for entry in stages for stage in (entry.stages if isinstance(entry, Repeat) else [entry])]
+    makers = [stage.name for stage in every if stage.command in CHECKPOINTS and stage.unless is None]
+    if result not in makers:
+        raise DataError(path, f"result: {unknown('stage that always makes a checkpoint', str(result), makers)}")
     return Recipe(
         path.stem,
         path,
         summary=_text(path, value, "summary"),
         paper=_text(path, value, "paper"),
         ours=_text(path, value, "ours"),
-        needs=list(value.get("needs") or []),
+        needs=_texts(path, value.get("needs") or [], "needs"),
         settings=settings,
         defaults=defaults,
         stages=stages,
@@ -192,6 +195,12 @@ def _text(path: Path, value: dict[str, Any], key: str) -> str:
     if not isinstance(text, str):
         raise DataError(path, f"{key}: expected text, found {shorten(text, 60)}")
     return " ".join(text.split())
+
+
+def _texts(path: Path, value: Any, key: str, line: int | None = None) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise DataError(path, f"{key}: expected a list of texts, found {shorten(value, 60)}", line=line)
+    return value
 
 
 def _mapping(path: Path, value: dict[str, Any], key: str) -> dict[str, Any]:
@@ -223,7 +232,7 @@ def _opened(path: Path, item: dict[str, Any], shared: Mapping[str, Any]) -> dict
     if "use" not in item:
         return item
     name = item["use"]
-    if name not in shared:
+    if not isinstance(name, str) or name not in shared:
         raise DataError(path, f"use: {unknown('stage of base.yaml', str(name), shared)}", line=item["line"])
     flags = {**(shared[name].get("with") or {}), **(item.get("with") or {})}
     rest = {key: value for key, value in item.items() if key != "use"}
@@ -238,11 +247,11 @@ def _stage(path: Path, item: dict[str, Any], settings: Mapping[str, Any]) -> Sta
     name, command, flags = item.get("name"), item["do"], item.get("with") or {}
     if not isinstance(name, str) or not name.replace("-", "_").isidentifier() or name in (*RESERVED, *settings):
         raise DataError(path, f"stage: {shorten(name)} cannot be the name of a stage", line=line)
-    if command not in COMMANDS:
+    if not isinstance(command, str) or command not in COMMANDS:
         raise DataError(path, unknown("command", str(command), COMMANDS), line=line)
     if not isinstance(flags, dict):
         raise DataError(path, f"with: expected flags and values, found {shorten(flags, 60)}", line=line)
     unless = item.get("unless")
-    if unless is not None and unless not in settings:
+    if unless is not None and (not isinstance(unless, str) or unless not in settings):
         raise DataError(path, f"unless: {unknown('setting', str(unless), settings)}", line=line)
-    return Stage(name, command, flags, item.get("arguments") or (), unless, line)
+    return Stage(name, command, flags, _texts(path, item.get("arguments") or [], "arguments", line), unless, line)

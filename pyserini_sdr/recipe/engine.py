@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from ..core.errors import DataError, SdrError, UsageError
@@ -31,9 +31,14 @@ RESULT = "checkpoint"
 Execute = Callable[[Sequence[str]], int]
 
 
-def in_a_process(words: Sequence[str]) -> int:
-    """Runs `python -m WORDS` and returns its exit status; what ends us ends it first."""
-    process = subprocess.Popen([sys.executable, "-m", *words])
+def in_a_process(words: Sequence[str], *, lock: int) -> int:
+    """Runs `python -m WORDS` and returns its exit status; what ends us ends it first.
+
+    Args:
+        words: of the command.
+        lock: handle of the lock on the output, which a child that outlives us goes on holding.
+    """
+    process = subprocess.Popen([sys.executable, "-m", *words], pass_fds=[lock])
     try:
         return process.wait()
     except KeyboardInterrupt:
@@ -46,12 +51,12 @@ def in_a_process(words: Sequence[str]) -> int:
             process.wait()
 
 
-def recipe(options: RecipeOptions, execute: Execute = in_a_process) -> None:
+def recipe(options: RecipeOptions, execute: Execute | None = None) -> None:
     """Does what is not yet done of a recipe.
 
     Args:
         options: of the command.
-        execute: runs the words after `python -m`; returns the exit status.
+        execute: runs the words after `python -m` and returns the exit status; left out, in a process.
 
     Raises:
         UsageError: the recipe cannot be run like this; nothing has been done.
@@ -72,17 +77,16 @@ def recipe(options: RecipeOptions, execute: Execute = in_a_process) -> None:
     if options.dry_run:
         _print(plan, State(options.output, plan))
         return
-    with held(options.output):
-        _run(options, chosen, plan, execute)
+    with held(options.output) as lock:
+        _run(options, chosen, plan, execute or partial(in_a_process, lock=lock))
 
 
 def _check(chosen: Recipe, plan: Plan) -> None:
     """Every command, as far as its flags tell, before the first one runs."""
     for step in plan.steps:
-        words = list(step.argv)
-        start = next(i for i, word in enumerate(words) if word.startswith("pyserini_sdr."))
+        sub = [word for word in step.command.split()[1:] if not word.startswith("--")]
         try:
-            check(step.command, words[start + 1 :])
+            check(step.command, [*sub, *step.own_words])
         except SdrError as error:
             raise UsageError(f"recipe {chosen.name}, stage {step.name}: {error}") from error
 
@@ -96,59 +100,81 @@ def _print(plan: Plan, state: State) -> None:
 
 
 def _run(options: RecipeOptions, chosen: Recipe, plan: Plan, execute: Execute) -> None:
+    link = options.output / RESULT
+    if link.exists() and not link.is_symlink():
+        raise DataError(link, "is in the way of the link to the result", remedy="move it, or give another --output")
     state = State(options.output, plan)
-    manifest = options.output / MANIFEST
-    pending = [step for step in plan.steps if state.status(step) != "done"]
-    changed = next((step for step in pending if state.status(step) == "changed"), None)
+    changed = next((step for step in plan.steps if state.status(step) == "changed"), None)
     if changed is not None and not options.overwrite:
         raise DataError(
             options.output,
             f"stage {changed.folder.name}: {state.what_changed(changed)}",
             remedy="--overwrite to make it and what follows from it again, or give another --output",
         )
-    if pending:
-        manifest.unlink(missing_ok=True)
+    for name in state.others():
+        note(f"{options.output / name} is of other settings and is not used")
     for step in plan.steps:
-        if step not in pending:
+        status = state.status(step)
+        if status == "done":
             note(f"{step.number} of {len(plan.steps)}: {step.name} is up to date")
             continue
+        (options.output / MANIFEST).unlink(missing_ok=True)
         note(f"{step.number} of {len(plan.steps)}: {step.name}\n  {step.text}")
-        if state.status(step) == "changed":
-            shutil.rmtree(step.folder, ignore_errors=True)
+        if status == "changed" and step.folder.exists():
+            if step.folder.is_symlink():
+                raise DataError(step.folder, "is a link, and what it holds is to be made again", remedy="remove it")
+            shutil.rmtree(step.folder)
         state.begin(step)
         _one(chosen, plan, step, state, execute)
-    if pending or not manifest.exists():
-        _finish(options, chosen, plan, state, manifest)
-    note(f"{options.output / RESULT}: the checkpoint of recipe {chosen.name}")
+    _finish(options, chosen, plan, state)
+    note(f"{link}: the checkpoint of recipe {chosen.name}")
 
 
 def _one(chosen: Recipe, plan: Plan, step: Step, state: State, execute: Execute) -> None:
     start = time.perf_counter()
-    status = 1
-    try:
+    status = 0
+    if not step.finished:  # else it was, by a command that we did not see end
         step.folder.mkdir(parents=True, exist_ok=True)
-        status = execute(step.argv)
-    finally:
-        state.end(step, time.perf_counter() - start, done=status == 0)
+        _clear_leftovers(step)
+        status = 1
+        try:
+            status = execute(step.argv)
+        finally:
+            state.end(step, time.perf_counter() - start, done=status == 0 and step.finished)
+    else:
+        state.end(step, 0.0, done=True)
     if status in (130, -2):
         raise KeyboardInterrupt
     if status != 0:
         how = f"ended with status {status}, see above" if status > 0 else f"was killed by signal {-status}"
         raise SdrError(
             f"recipe {chosen.name}: stage {step.name} ({step.number} of {len(plan.steps)}) {how}; "
-            "give the same command again to go on from there"
+            f"give the same command again to go on from there, or remove {step.folder} first to begin this stage anew"
         )
-    if not step.made.exists():
-        raise SdrError(f"recipe {chosen.name}: stage {step.name} did not make {step.made}")
+    if not step.finished:
+        raise SdrError(f"recipe {chosen.name}: stage {step.name} did not make {step.made} with {step.manifest.name}")
 
 
-def _finish(options: RecipeOptions, chosen: Recipe, plan: Plan, state: State, manifest: Path) -> None:
-    """The link to the checkpoint, and the manifest with what every stage cost."""
-    link = options.output / RESULT
-    if link.is_symlink() or link.exists():
-        link.unlink()
-    inside = plan.result.is_relative_to(options.output)
-    link.symlink_to(plan.result.relative_to(options.output) if inside else plan.result.resolve())
+def _clear_leftovers(step: Step) -> None:
+    """Removes files of an attempt that was cut before its manifest; folders hold what commands resume from."""
+    for path in step.folder.iterdir():
+        if path.is_file() and not path.name.startswith("."):
+            path.unlink()
+
+
+def _finish(options: RecipeOptions, chosen: Recipe, plan: Plan, state: State) -> None:
+    """The link to the checkpoint, and the manifest with what every stage cost, unless they are as they should be."""
+    link, manifest = options.output / RESULT, options.output / MANIFEST
+    target = plan.result.relative_to(options.output)
+    facts = {"recipe": chosen.name, "settings": dict(plan.settings), "result": str(plan.result)}
+    commands = [step.text for step in plan.steps]
+    if manifest.exists() and link.is_symlink() and link.readlink() == target:
+        before = read_object(manifest)
+        known = [stage.get("command") for stage in before.get("stages", [])]
+        if known == commands and all(before.get(key) == value for key, value in facts.items()):
+            return
+    link.unlink(missing_ok=True)
+    link.symlink_to(target)
     stages = [
         {
             "name": step.name,
@@ -163,11 +189,9 @@ def _finish(options: RecipeOptions, chosen: Recipe, plan: Plan, state: State, ma
         manifest,
         "recipe",
         config=as_dict(options),
-        recipe=chosen.name,
+        **facts,
         paper=chosen.paper,
-        settings=dict(plan.settings),
         stages=stages,
-        result=str(plan.result),
         seconds=round(sum(stage["seconds"] for stage in stages), 1),
         stage_peak_memory_bytes=max((stage.get("peak_memory_bytes", 0) for stage in stages), default=0),
     )
@@ -178,13 +202,9 @@ def _finish(options: RecipeOptions, chosen: Recipe, plan: Plan, state: State, ma
 
 def _facts(step: Step) -> dict[str, Any]:
     """What a stage's own manifest says of its cost, and of dev if it trained."""
-    places = [step.made.parent / f"{step.made.name}.json", *sorted(step.made.glob("sdr_*.json"))]
     facts: dict[str, Any] = {}
-    for path in places:
-        if not path.is_file():
-            continue
-        found = read_object(path)
-        facts |= {key: found["cost"][key] for key in ("peak_memory_bytes",) if "cost" in found}
-        selection = found.get("selection") or {}
-        facts |= {key: selection[key] for key in ("dev", "untrained", "best", "best_step") if key in selection}
+    found = read_object(step.manifest)
+    facts |= {key: value for key, value in (found.get("cost") or {}).items() if key == "peak_memory_bytes"}
+    selection = found.get("selection") or {}
+    facts |= {key: selection[key] for key in ("dev", "untrained", "best", "best_step") if key in selection}
     return facts

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Sequence
 
 from .definition import Recipe, Repeat, Stage, catalogued, load_recipe
+from .resolve import mentioned
 
 
 def listing(names: Sequence[str] = ()) -> str:
@@ -16,7 +16,7 @@ def listing(names: Sequence[str] = ()) -> str:
 
 def _one(recipe: Recipe) -> str:
     stages = ", ".join(_stage(entry) for entry in recipe.stages)
-    used = _used(recipe)
+    used = mentioned(recipe)
     settings = " ".join(
         f"{name}={'' if value is None else value}" for name, value in recipe.settings.items() if name in used
     )
@@ -35,18 +35,6 @@ def _one(recipe: Recipe) -> str:
                 text, 118, initial_indent=f"  {key:<10}", subsequent_indent=indent, break_on_hyphens=False
             )
     return "\n".join(lines)
-
-
-def _used(recipe: Recipe) -> set[str]:
-    """Names that the stages' flags mention."""
-    found: set[str] = set()
-    for entry in recipe.stages:
-        if isinstance(entry, Repeat):
-            found.add(str(entry.times))
-        for stage in entry.stages if isinstance(entry, Repeat) else [entry]:
-            texts = [stage.flags, recipe.defaults.get(stage.command, {}), stage.arguments]
-            found |= set(re.findall(r"\{([\w-]+)\}", str(texts))) | {stage.unless or ""}
-    return found
 
 
 def _stage(entry: Stage | Repeat) -> str:

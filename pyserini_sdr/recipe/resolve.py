@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,10 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..core.errors import DataError, UsageError, shorten, unknown
-from .commands import COMMANDS
+from .commands import COMMANDS, refuse_flags
 from .definition import Recipe, Repeat, Stage
 
 _NAME = re.compile(r"\{([A-Za-z0-9_-]+)(/[^{}]+)?\}")
@@ -29,6 +28,7 @@ class Step:
         argv: words after `python -m`.
         folder: the stage's own.
         made: what it makes, in the folder.
+        manifest: what the command writes last.
         uses: numbers of the steps whose results are among the words.
     """
 
@@ -38,7 +38,19 @@ class Step:
     argv: Sequence[str]
     folder: Path
     made: Path
+    manifest: Path
     uses: Sequence[int]
+
+    @property
+    def own_words(self) -> Sequence[str]:
+        """The words after the command's name, whatever starts it."""
+        start = next(place for place, word in enumerate(self.argv) if word.startswith("pyserini_sdr."))
+        return self.argv[start + len(self.command.split()) - self.command.count(" --") :]
+
+    @property
+    def finished(self) -> bool:
+        """Whether what it makes is there and whole."""
+        return self.manifest.exists() and self.made.exists()
 
     @property
     def text(self) -> str:
@@ -72,26 +84,50 @@ def parse_settings(recipe: Recipe, given: Sequence[str]) -> tuple[dict[str, Any]
     settings = dict(recipe.settings)
     flags: dict[str, dict[str, Any]] = {}
     stages = {stage.name: stage.command for entry in recipe.stages for stage in _inner(entry)}
-    owners = {*stages, *stages.values()}
+    stand_ins = {stage.unless for entry in recipe.stages for stage in _inner(entry)}
+    owners, used = {*stages, *stages.values()}, mentioned(recipe)
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UsageError(f"--set {text}: expected NAME=VALUE, COMMAND.flag=VALUE or STAGE.flag=VALUE")
-        try:
-            parsed = yaml.safe_load(value) if value else None
-        except yaml.YAMLError:
-            parsed = value
-        parsed = parsed if isinstance(parsed, int | float | list | None) else value  # a date stays as it is written
+        parsed = _read(value)
         owner, dot, flag = name.partition(".")
         if dot:
             if owner not in owners:
                 raise UsageError(f"--set {text}: {unknown('command or stage', owner, owners)}")
             flags.setdefault(owner, {})[flag] = parsed
-        elif name in settings:
-            settings[name] = parsed
+        elif name not in settings or name not in used:
+            raise UsageError(f"--set {text}: {unknown(f'setting of recipe {recipe.name}', name, used & set(settings))}")
+        elif name in stand_ins and isinstance(parsed, str) and os.sep not in parsed and Path(parsed).exists():
+            settings[name] = f"{os.curdir}{os.sep}{parsed}"  # a path, not the name of scores in groups
         else:
-            raise UsageError(f"--set {text}: {unknown('setting', name, settings)}")
+            settings[name] = parsed
     return settings, flags
+
+
+def _read(value: str) -> Any:
+    """A value as it is meant: nothing, true or false, a whole number, a list in brackets, or text as it stands."""
+    if value in ("", "null"):
+        return None
+    if value in ("true", "false"):
+        return value == "true"
+    if re.fullmatch(r"-?(0|[1-9]\d*)", value):
+        return int(value)
+    if value.startswith("[") and value.endswith("]"):
+        return [_read(item.strip()) for item in value[1:-1].split(",") if item.strip()]
+    return value
+
+
+def mentioned(recipe: Recipe) -> set[str]:
+    """Names that the stages of a recipe mention."""
+    found: set[str] = set()
+    for entry in recipe.stages:
+        if isinstance(entry, Repeat):
+            found.add(str(entry.times))
+        for stage in _inner(entry):
+            texts = str([stage.flags, recipe.defaults.get(stage.command, {}), stage.arguments])
+            found |= {match[1] for match in _NAME.finditer(texts)} | {stage.unless or ""}
+    return found
 
 
 def resolve(
@@ -122,6 +158,8 @@ def resolve(
     steps: list[Step] = []
     for stage in _unrolled(recipe, values):
         if stage.unless is not None and names[stage.unless] is not None:
+            if stage.name in given:
+                raise UsageError(f"--set {stage.name}.…: the stage is left out, because {stage.unless} is given")
             names[stage.name] = names[stage.unless]
             origin.pop(stage.name, None)
             folders.pop(stage.name, None)
@@ -133,18 +171,25 @@ def resolve(
         filler = _Filler(recipe, stage, {**names, "here": str(folder)}, folders)
         flags = {**recipe.defaults.get(stage.command, {}), **stage.flags}
         flags |= {**given.get(stage.command, {}), **given.get(stage.name, {})}
-        if what.group:
-            flags = {**flags, what.group: {what.flag: str(made), **(flags.get(what.group) or {})}}
-        else:
-            flags = {**flags, what.flag: str(made)}
+        try:
+            refuse_flags(stage.command, flags)
+        except UsageError as error:
+            raise UsageError(f"recipe {recipe.name}, stage {stage.name}: {error}") from error
+        own = {what.flag: str(made)}
+        flags = flags | ({what.group: {**own, **(flags.get(what.group) or {})}} if what.group else own)
         module, *sub = (word for word in stage.command.split() if word != f"--{what.flag}")
         words = [f"pyserini_sdr.{module}", *sub, *filler.words(stage.arguments), *filler.flags(flags)]
         if processes > 1 and what.parallel:
             words = ["torch.distributed.run", "--nproc-per-node", str(processes), "-m", *words]
         uses = sorted({origin[name] for name in filler.used if name in origin})
-        steps.append(Step(number, stage.name, stage.command, words, folder, made, uses))
+        steps.append(Step(number, stage.name, stage.command, words, folder, made, folder / what.manifest, uses))
         names[stage.name], origin[stage.name], folders[stage.name] = str(made), number, folder
-    own = {collection, encoder, *(text.partition("=")[2] for text in settings)}
+    said = [_read(text.partition("=")[2]) for text in settings]
+    own = {
+        collection,
+        encoder,
+        *(str(item) for value in said for item in (value if isinstance(value, list) else [value])),
+    }
     return Plan(steps, Path(names[recipe.result]), values, frozenset(own))
 
 
@@ -194,21 +239,23 @@ class _Filler:
         found: list[str] = []
         for value in values:
             filled = self.value(value)
-            if isinstance(filled, list):
-                found += self.words(filled)
-            elif filled is not None:
-                found.append(str(filled))
+            items = filled if isinstance(filled, list) else [filled]
+            found += [str(item) for item in items if item is not None]
+        for word in found:
+            if word.startswith("--"):
+                raise UsageError(f"recipe {self.recipe.name}, stage {self.stage.name}: {word} is a flag, not a value")
         return found
 
     def flags(self, flags: Mapping[str, Any]) -> list[str]:
         """Flags with their values, in the order declared."""
         words: list[str] = []
         for flag, value in flags.items():
-            filled = self.value(value)
-            if isinstance(filled, Mapping):
-                words += [flag, *self.flags(filled)]
-            elif isinstance(filled, bool):
-                words.append(f"--{flag}" if filled else f"--no-{flag}")
-            elif filled is not None and filled != []:
-                words += [f"--{flag}", *self.words(filled if isinstance(filled, list) else [filled])]
+            if isinstance(value, Mapping):
+                words += [flag, *self.flags(value)]
+                continue
+            alone = self.value(value) if isinstance(value, str) and _NAME.fullmatch(value) else value
+            if isinstance(alone, bool):
+                words.append(f"--{flag}" if alone else f"--no-{flag}")
+            elif given := self.words(value if isinstance(value, list) else [value]):
+                words += [f"--{flag}", *given]
         return words

@@ -12,6 +12,7 @@ import pytest
 
 from pyserini_sdr.core.command import load
 from pyserini_sdr.core.errors import SdrError
+from pyserini_sdr.recipe.commands import COMMANDS
 from pyserini_sdr.recipe.engine import recipe
 from pyserini_sdr.recipe.options import RecipeOptions
 
@@ -44,28 +45,51 @@ def in_this_process(words: Sequence[str]) -> int:
 
 
 class Fake:
-    """Stands for the commands: makes files that say which words made them, and counts."""
+    """Stands for the commands: makes files that say which words made them, with their manifests.
+
+    Attributes:
+        ran: the words of each command so far.
+        statuses: stage (folder) → exit status, where it is not 0.
+        before_manifest: stages that make their file, and are cut before its manifest.
+    """
 
     def __init__(self) -> None:
         self.ran: list[list[str]] = []
-        self.status = 0
+        self.statuses: dict[str, int] = {}
+        self.before_manifest: set[str] = set()
 
     def __call__(self, words: Sequence[str]) -> int:
         self.ran.append(list(words))
-        if self.status:
-            return self.status
-        flags = [i for i, word in enumerate(words) if word in ("--output", "--index", "--embeddings")]
-        made = Path(words[flags[-1] + 1])
+        made, manifest = made_by(words)
+        stage = self.stages[-1]
+        if stage in self.statuses:
+            return self.statuses[stage]
         if made.suffix:
+            assert not made.exists()
             made.write_text(json.dumps(list(words)), "utf-8")
         else:
-            made.mkdir()
+            made.mkdir(exist_ok=True)
+        if stage in self.before_manifest:
+            return 130
+        manifest.write_text("{}", "utf-8")
         return 0
 
     @property
     def stages(self) -> list[str]:
         """Folders of the stages that ran."""
-        return [Path(words[-1]).parent.name for words in self.ran]
+        return [made_by(words)[0].parent.name for words in self.ran]
+
+
+def made_by(words: Sequence[str]) -> tuple[Path, Path]:
+    """What a command makes, and the manifest that it writes last."""
+    fits = [
+        what
+        for command, what in COMMANDS.items()
+        if [f"pyserini_sdr.{command.split()[0]}", *command.split()[1:]] == list(words[: len(command.split())])
+    ]
+    what = fits[-1]  # the longer name, as `teach --train`
+    folder = Path(words[words.index(f"--{what.flag}") + 1]).parent
+    return folder / what.name, folder / what.manifest
 
 
 @pytest.fixture

@@ -77,7 +77,13 @@ def test_processes_go_to_what_can_be_distributed() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("stepps=3", "--set stepps=3: unknown setting 'stepps'; did you mean 'steps'"),
+        ("stepps=3", "--set stepps=3: unknown setting of recipe hard-negatives 'stepps'; did you mean 'steps'"),
+        ("ranker=x", "--set ranker=x: unknown setting of recipe hard-negatives 'ranker'"),
+        ("student.output=x", "recipe hard-negatives, stage student: --output: is not for stages of a recipe"),
+        ("train.config=x.yaml", "--config: is not for stages of a recipe"),
+        ("train.overwrite=true", "--overwrite: is not for stages of a recipe"),
+        ("train.outpu=x", "unknown flag of train 'outpu'"),
+        ("loss=[infonce,--output=x]", "stage student: --output=x is a flag, not a value"),
         ("steps", "--set steps: expected NAME=VALUE"),
         ("trian.dropout=0", "--set trian.dropout=0: unknown command or stage 'trian'; did you mean 'train'"),
         ("rounds=0", "recipe hard-negatives: rounds must be a whole number from 1, not 0"),
@@ -88,6 +94,29 @@ def test_wrong_settings_are_refused(setting: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         plan("hard-negatives", setting)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["010", "# doc", "on", "1:30"])
+def test_texts_stay_as_they_are_written(text: str) -> None:
+    assert value(plan("e5", f"query_prefix={text}").steps[2].argv, "--query-prefix") == text
+
+
+def test_a_stage_that_is_left_out_takes_no_flags() -> None:
+    with pytest.raises(UsageError, match=r"cross-encoder.…: the stage is left out, because ranker is given"):
+        plan("annealing", "ranker=x", "cross-encoder.dropout=0")
+
+
+def test_names_in_braces_are_filled_once() -> None:
+    steps = resolve(load_recipe("annealing"), collection="c {seed} {x}", encoder="E", output=Path("O")).steps
+    assert value(steps[0].argv, "--input") == "c {seed} {x}"
+
+
+def test_a_ranker_in_a_folder_called_as_its_scores_is_a_path(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ranker").mkdir()
+    words = plan("tas-b", "ranker=ranker").steps[-1].argv
+    place = words.index("--teacher")
+    assert words[place + 1 : place + 3] == ["ranker", "./ranker"]
 
 
 def test_a_name_that_nothing_bears_is_refused_with_the_line(tmp_path: Path) -> None:
