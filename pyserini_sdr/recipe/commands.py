@@ -25,6 +25,7 @@ class Made:
         flag: that names what it makes.
         group: word of the group of flags that `flag` stands in, or none.
         parallel: `torchrun` may start it.
+        model: it makes a model, which a name of the hub can stand for.
     """
 
     name: str
@@ -32,14 +33,15 @@ class Made:
     flag: str = "output"
     group: str = ""
     parallel: bool = False
+    model: bool = False
 
 
 COMMANDS = {
     "mine": Made("groups.jsonl", "groups.jsonl.json"),
     "teach": Made("groups.jsonl", "groups.jsonl.json"),
-    "teach --train": Made("cross-encoder", "cross-encoder/sdr_teach.json"),
-    "train": Made("checkpoint", "checkpoint/sdr_train.json", parallel=True),
-    "pretrain": Made("checkpoint", "checkpoint/sdr_pretrain.json", parallel=True),
+    "teach --train": Made("cross-encoder", "cross-encoder/sdr_teach.json", model=True),
+    "train": Made("checkpoint", "checkpoint/sdr_train.json", parallel=True, model=True),
+    "pretrain": Made("checkpoint", "checkpoint/sdr_pretrain.json", parallel=True, model=True),
     "encode": Made("index", "index/sdr_index.json", flag="embeddings", group="output", parallel=True),
     "index bm25": Made("index", "index/sdr_bm25.json", flag="index"),
     "search dense": Made("run.trec", "run.trec.json"),

@@ -102,6 +102,11 @@ class Recipe:
     result: str
 
 
+def all_stages(recipe: Recipe) -> list[Stage]:
+    """The stages of a recipe, those of a repeat once."""
+    return [stage for entry in recipe.stages for stage in (entry.stages if isinstance(entry, Repeat) else [entry])]
+
+
 def catalogued() -> list[str]:
     """Names of the recipes that come with the package."""
     folder = resources.files(__package__) / CATALOG

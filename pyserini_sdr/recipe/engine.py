@@ -12,14 +12,15 @@ from functools import partial
 from typing import Any
 
 from ..core.errors import DataError, SdrError, UsageError
-from ..core.files import read_object
+from ..core.files import read_object, require_file
 from ..core.manifest import write_manifest
 from ..core.options import as_dict
 from ..core.progress import note
 from ..data.collection import Collection
 from ..encode.layout import held
-from .commands import check
-from .definition import Recipe, load_recipe
+from ..model.names import resolve_encoder
+from .commands import COMMANDS, check
+from .definition import Recipe, all_stages, load_recipe
 from .options import RecipeOptions
 from .resolve import Plan, Step, resolve
 from .state import State
@@ -77,6 +78,7 @@ def recipe(options: RecipeOptions, execute: Execute | None = None) -> None:
     if options.dry_run:
         _print(plan, State(options.output, plan))
         return
+    _check_given(options, chosen, plan)
     with held(options.output) as lock:
         _run(options, chosen, plan, execute or partial(in_a_process, lock=lock))
 
@@ -89,6 +91,18 @@ def _check(chosen: Recipe, plan: Plan) -> None:
             check(step.command, [*sub, *step.own_words])
         except SdrError as error:
             raise UsageError(f"recipe {chosen.name}, stage {step.name}: {error}") from error
+
+
+def _check_given(options: RecipeOptions, chosen: Recipe, plan: Plan) -> None:
+    """The encoder, and what stands for stages, before the first stage runs instead of when one asks for it."""
+    resolve_encoder(options.encoder)
+    for stage in all_stages(chosen):
+        given = plan.settings.get(stage.unless) if stage.unless else None
+        if given is not None and COMMANDS[stage.command].model:
+            resolve_encoder(str(given))
+        elif given is not None:
+            for path in given if isinstance(given, list) else [given]:
+                require_file(str(path), f"{stage.unless} (--set)")
 
 
 def _print(plan: Plan, state: State) -> None:

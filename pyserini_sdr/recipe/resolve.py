@@ -12,7 +12,7 @@ from typing import Any
 
 from ..core.errors import DataError, UsageError, shorten, unknown
 from .commands import COMMANDS, refuse_flags
-from .definition import Recipe, Repeat, Stage
+from .definition import Recipe, Repeat, Stage, all_stages
 
 _NAME = re.compile(r"\{([A-Za-z0-9_-]+)(/[^{}]+)?\}")
 
@@ -83,8 +83,8 @@ def parse_settings(recipe: Recipe, given: Sequence[str]) -> tuple[dict[str, Any]
     """
     settings = dict(recipe.settings)
     flags: dict[str, dict[str, Any]] = {}
-    stages = {stage.name: stage.command for entry in recipe.stages for stage in _inner(entry)}
-    stand_ins = {stage.unless for entry in recipe.stages for stage in _inner(entry)}
+    stages = {stage.name: stage.command for stage in all_stages(recipe)}
+    stand_ins = {stage.unless for stage in all_stages(recipe)}
     owners, used = {*stages, *stages.values()}, mentioned(recipe)
     for text in given:
         name, equals, value = text.partition("=")
@@ -120,13 +120,10 @@ def _read(value: str) -> Any:
 
 def mentioned(recipe: Recipe) -> set[str]:
     """Names that the stages of a recipe mention."""
-    found: set[str] = set()
-    for entry in recipe.stages:
-        if isinstance(entry, Repeat):
-            found.add(str(entry.times))
-        for stage in _inner(entry):
-            texts = str([stage.flags, recipe.defaults.get(stage.command, {}), stage.arguments])
-            found |= {match[1] for match in _NAME.finditer(texts)} | {stage.unless or ""}
+    found = {str(entry.times) for entry in recipe.stages if isinstance(entry, Repeat)}
+    for stage in all_stages(recipe):
+        texts = str([stage.flags, recipe.defaults.get(stage.command, {}), stage.arguments])
+        found |= {match[1] for match in _NAME.finditer(texts)} | {stage.unless or ""}
     return found
 
 
@@ -148,7 +145,7 @@ def resolve(
     """
     values, given = parse_settings(recipe, settings)
     for name in given:
-        if name in COMMANDS and name in {stage.name for entry in recipe.stages for stage in _inner(entry)}:
+        if name in COMMANDS and name in {stage.name for stage in all_stages(recipe)}:
             raise UsageError(f"--set {name}.…: is a command and a stage; the recipe should name the stage otherwise")
     names: dict[str, Any] = {"collection": collection, "encoder": encoder, "output": str(output)}
     for name, value in values.items():  # a setting may stand for the encoder, as `"{encoder}"`
@@ -191,10 +188,6 @@ def resolve(
         *(str(item) for value in said for item in (value if isinstance(value, list) else [value])),
     }
     return Plan(steps, Path(names[recipe.result]), values, frozenset(own))
-
-
-def _inner(entry: Stage | Repeat) -> Sequence[Stage]:
-    return entry.stages if isinstance(entry, Repeat) else [entry]
 
 
 def _unrolled(recipe: Recipe, settings: Mapping[str, Any]) -> Iterator[Stage]:

@@ -232,9 +232,26 @@ def test_a_dry_run_does_nothing_and_tells_what_is_done(run, fake: Fake, tmp_path
 def test_a_wrong_flag_is_found_before_the_first_stage(run, fake: Fake) -> None:
     with pytest.raises(UsageError, match=r"recipe annealing, stage student: .*--batch-size 1: must be at least 2"):
         run("student.batch-size=1")
-    with pytest.raises(UsageError, match=r"recipe annealing, stage annealed: unknown flag of train 'droput'; did you mean 'dropout'"):
+    with pytest.raises(
+        UsageError, match=r"recipe annealing, stage annealed: unknown flag of train 'droput'; did you mean 'dropout'"
+    ):
         run("train.droput=0")
     assert not fake.ran
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "message"),
+    [
+        ("annealing", "ranker=./nothing", "encoder './nothing': no such directory"),
+        ("led", "run=nothing.trec", "nothing.trec"),
+    ],
+)
+def test_what_is_given_for_a_stage_is_looked_for_first(
+    name: str, setting: str, message: str, fake: Fake, tmp_path, tiny_collection, tiny_encoder
+) -> None:
+    with pytest.raises(SdrError, match=message):
+        run_recipe(name, tiny_collection, tiny_encoder, tmp_path / "out", fake, [setting])
+    assert not fake.ran and not (tmp_path / "out").exists()
 
 
 def test_a_missing_collection_is_one_line(fake: Fake, tmp_path: Path, tiny_encoder: Path) -> None:
