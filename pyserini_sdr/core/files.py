@@ -14,6 +14,7 @@ import io
 import json
 import os
 import shutil
+import tempfile
 import uuid
 import zlib
 from collections.abc import Iterator
@@ -46,9 +47,35 @@ def require_directory(path: str | os.PathLike[str], what: str = "directory") -> 
 
 def cache_folder(*parts: str) -> Path:
     """Where what can be made again is kept: `parts` in `$PYSERINI_SDR_CACHE`, or in `pyserini_sdr` in
-    `$XDG_CACHE_HOME` or `~/.cache`."""
-    own = os.environ.get("PYSERINI_SDR_CACHE")
-    return Path(own or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "pyserini_sdr"), *parts)
+    `$XDG_CACHE_HOME` or `~/.cache`.
+
+    A user without a home (no `$HOME` and no entry in passwd, as in a container) has `pyserini_sdr-UID` in the
+    directory for temporary files, which is made.
+
+    Raises:
+        DataError: no home, and that directory cannot be made, or another user can write to it.
+    """
+    if own := os.environ.get("PYSERINI_SDR_CACHE"):
+        return Path(own, *parts)
+    if xdg := os.environ.get("XDG_CACHE_HOME"):
+        return Path(xdg, "pyserini_sdr", *parts)
+    try:
+        return Path(Path.home(), ".cache", "pyserini_sdr", *parts)
+    except RuntimeError:
+        return Path(_homeless_cache(), *parts)
+
+
+def _homeless_cache() -> Path:
+    name, remedy = f"pyserini_sdr-{os.getuid()}", "set PYSERINI_SDR_CACHE to a directory of your own"
+    try:
+        folder = Path(tempfile.gettempdir(), name)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise DataError(name, f"no home and no temporary directory for a cache ({error})", remedy=remedy) from error
+    if found.st_uid != os.getuid() or found.st_mode & 0o022:  # the mode of a link too
+        raise DataError(folder, "is no safe place for a cache: others can write to it", remedy=remedy)
+    return folder
 
 
 def partial_path(path: Path) -> Path:

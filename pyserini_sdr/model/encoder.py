@@ -94,7 +94,7 @@ class BiEncoder:
             precision: of documents: `auto`, `fp32`, `bf16`, `fp16`.
             raw_backbone: accept a backbone that says nothing about pooling (mean, cosine); else that is an error.
             revision: branch, tag or commit on the hub.
-            lazy: for encoding only: without transformers where that is possible, see `plain`.
+            lazy: for encoding only: without transformers where that is possible (on a CPU), see `plain`.
             overrides: `EncoderSpec` fields that win over the checkpoint's; a smaller `dimension` keeps the first ones
                 only (of an encoder trained for it).
 
@@ -105,13 +105,14 @@ class BiEncoder:
         keep_memory()
         resolved = resolve_encoder(str(name), revision)
         spec = read_spec(resolved.directory, overrides, fallback=RAW_BACKBONE if raw_backbone else None)
-        plain = open_plain(resolved.directory) if lazy else None
+        place = resolve_device(device)
+        packs = place.type == "cpu" and document_dtype(precision, place) != torch.float16  # see `_packed_pass`
+        plain = open_plain(resolved.directory) if lazy and packs else None
         backbone, tokenizer = load_weights(resolved.directory) if plain is None else (None, None)
-        if lazy and backbone is not None:
+        if lazy and packs and backbone is not None:
             note_plain(resolved.directory, backbone, tokenizer)
         hidden = plain.hidden_size if backbone is None else backbone.config.hidden_size
         spec = fitted_spec(resolved, spec, overrides, hidden)
-        place = resolve_device(device)
         return cls(backbone, tokenizer, spec, resolved=resolved, device=place, precision=precision, plain=plain)
 
     @functools.cached_property

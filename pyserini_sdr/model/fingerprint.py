@@ -23,6 +23,7 @@ _TOKENS = (
 def tokens_fingerprint(directory: Path) -> str:
     """A hash over the files of a checkpoint that decide architecture and tokens."""
     files = [directory / name for name in _TOKENS] + sorted(directory.glob("*.model"))
+    files += sorted(directory.glob("tokenizer.*.json"))  # `fast_tokenizer_files`, by version of transformers
     parts = [f"{file.name} {file_sha256(file)}" for file in files if file.exists()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

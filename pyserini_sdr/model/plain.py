@@ -5,11 +5,11 @@ encoders `packed.py` needs neither its code nor its modules. Whether that goes f
 been loaded in the ordinary way, and written down for the next time:
 
 CACHE/plain/KEY/tokenizer.json   the tokenizer that transformers made of it
-CACHE/plain/KEY/sdr_plain.json   its architecture, and what else its files do not tell
+CACHE/plain/KEY/sdr_plain.json   that tokenizer's SHA-256, the architecture, and what else its files do not tell
 
 CACHE is `core.files.cache_folder()`; KEY is a hash of the checkpoint's weights, tokenizer and
 configuration files and of the versions of the libraries, so that any change leads back to the ordinary way. Deleting
-the folder does no harm.
+the folder does no harm; what is damaged in it is made again; where one cannot write, all goes the ordinary way.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..core.errors import DataError, SdrError
-from ..core.files import atomic_directory, cache_folder, read_object, write_json
+from ..core.files import atomic_directory, atomic_file, cache_folder, read_object, write_json
 from ..core.manifest import versions
 from .batching import pad_id_of
 from .fingerprint import tokens_fingerprint, weight_files, weights_fingerprint
 from .packed import PackedEncoder
 from .packed_weights import Architecture, EncoderWeights, architecture_of, weights_of
 
-_TOKENIZER, _RECORD = "tokenizer.json", "sdr_plain.json"
+_PLAIN, _TOKENIZER, _RECORD = "plain", "tokenizer.json", "sdr_plain.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,25 +61,15 @@ class Plain:
 
 def open_plain(directory: Path) -> Plain | None:
     """A checkpoint directory without transformers, None where it has not been found to be plain (see `note_plain`)."""
-    try:
-        fingerprint = weights_fingerprint(directory)
-        folder = _folder(directory, fingerprint)
-        if not (folder / _RECORD).exists():
-            return None
-        record = read_object(folder / _RECORD)
-        weights = weights_of(_tensors(directory), Architecture(**record["architecture"]))
-        tokenizer = tokenizers.Tokenizer.from_file(str(folder / _TOKENIZER))
-        return Plain(fingerprint, weights, tokenizer, **record["settings"])
-    except (SdrError, OSError, KeyError, TypeError):
-        return None  # the ordinary way tells what is wrong, if anything is
-    except Exception as error:  # types of their own for damaged files
-        if type(error) is Exception or type(error).__module__.startswith("safetensors"):
-            return None
-        raise
+    with _optional():
+        if cache_folder(_PLAIN).exists():  # else spare the hash
+            fingerprint = weights_fingerprint(directory)
+            return _opened(directory, _folder(directory, fingerprint), fingerprint)
+    return None
 
 
 def note_plain(directory: Path, backbone: nn.Module, tokenizer: Any) -> None:
-    """Writes down that a checkpoint is plain, if it is.
+    """Writes down that a checkpoint is plain, if it is, and if that has not been done or the note is damaged.
 
     It is if the packed pass of its model gives what the model gives, from the tensors in its files bit for bit.
 
@@ -91,27 +82,73 @@ def note_plain(directory: Path, backbone: nn.Module, tokenizer: Any) -> None:
     architecture = architecture_of(backbone)
     if architecture is None or not hasattr(backend, "encode_batch_fast"):
         return
-    with contextlib.suppress(SdrError, OSError, KeyError):  # no safetensors, other names in it, no place to write to
-        folder = _folder(directory, weights_fingerprint(directory))
-        if (folder / _RECORD).exists() or not _same(directory, backbone, architecture):
+    with _optional():
+        if not _writable(cache_folder(_PLAIN)):
             return
+        fingerprint = weights_fingerprint(directory)
+        folder = _folder(directory, fingerprint)
+        if _opened(directory, folder, fingerprint) is not None:
+            return
+        filed = weights_of(_tensors(directory), architecture)
         backend = tokenizers.Tokenizer.from_str(backend.to_str())
         backend.no_truncation()
         backend.no_padding()
-        with atomic_directory(folder) as made:
-            backend.save(str(made / _TOKENIZER))
-            settings = {
+        tokens = backend.to_str().encode()
+        record = {
+            "architecture": dataclasses.asdict(architecture),
+            "settings": {
                 "truncation_side": tokenizer.truncation_side,
                 "pad_id": pad_id_of(tokenizer),
                 "hidden_size": backbone.config.hidden_size,
-            }
-            write_json(made / _RECORD, {"architecture": dataclasses.asdict(architecture), "settings": settings})
+            },
+            "tokenizer": hashlib.sha256(tokens).hexdigest(),
+        }
+        with atomic_directory(folder, overwrite=True) as made:
+            with atomic_file(made / _TOKENIZER, "wb") as handle:
+                handle.write(tokens)
+            write_json(made / _RECORD, record)
+            if not _same(filed, backbone, architecture):  # last, as it takes longest: a disk may be full
+                raise DataError(directory, "is not plain")
 
 
-def _same(directory: Path, backbone: nn.Module, architecture: Architecture) -> bool:
+@contextlib.contextmanager
+def _optional() -> Iterator[None]:
+    """Ends its block at what may be wrong with the cache or a checkpoint: the ordinary way tells it, if it matters.
+
+    That is: no safetensors, other names in them, a damaged note, no place to write to.
+    """
+    try:
+        yield
+    except (SdrError, OSError, KeyError, TypeError):
+        pass
+    except Exception as error:  # of tokenizers a bare one, of safetensors a type of its own
+        if type(error) is not Exception and not type(error).__module__.startswith("safetensors"):
+            raise
+
+
+def _opened(directory: Path, folder: Path, fingerprint: str) -> Plain | None:
+    """A checkpoint as `folder` notes it, None if there is no note or it is damaged."""
+    with _optional():
+        record = read_object(folder / _RECORD)
+        tokens = (folder / _TOKENIZER).read_bytes()
+        if hashlib.sha256(tokens).hexdigest() != record["tokenizer"]:
+            return None
+        weights = weights_of(_tensors(directory), Architecture(**record["architecture"]))
+        return Plain(fingerprint, weights, tokenizers.Tokenizer.from_buffer(tokens), **record["settings"])
+    return None
+
+
+def _writable(folder: Path) -> bool:
+    """Whether `folder`, or else the nearest one above it that exists, can be written to."""
+    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+
+
+def _same(filed: EncoderWeights, backbone: nn.Module, architecture: Architecture) -> bool:
+    """Whether a model has the weights in its files, and the packed pass gives what it gives."""
     own = list(_all_tensors(weights_of(dict(backbone.named_parameters()), architecture)))
-    filed = list(_all_tensors(weights_of(_tensors(directory), architecture)))
-    same = len(own) == len(filed) and all(map(torch.equal, own, filed))
+    its = list(_all_tensors(filed))
+    same = len(own) == len(its) and all(map(torch.equal, own, its))
     return same and all(PackedEncoder.of(backbone, dtype) is not None for dtype in (torch.float32, torch.bfloat16))
 
 
@@ -140,4 +177,4 @@ def _folder(directory: Path, fingerprint: str) -> Path:
         tokens_fingerprint(directory),
         versions(("pyserini_sdr", "torch", "transformers", "tokenizers")),
     )
-    return cache_folder("plain", hashlib.sha256(repr(parts).encode()).hexdigest()[:16])
+    return cache_folder(_PLAIN, hashlib.sha256(repr(parts).encode()).hexdigest()[:16])

@@ -19,7 +19,7 @@ from ..core.progress import note, warn
 from ..data.collection import Collection
 from ..model.device import document_dtype
 from ..model.encoder import BiEncoder
-from ..model.names import resolve_encoder
+from ..model.names import ResolvedEncoder, resolve_encoder
 from ..model.spec import is_for_queries_only, is_raw_backbone
 from ..model.training import on_one_device, set_dropout
 from ..teach.loading import load_teacher
@@ -103,6 +103,18 @@ def load_tower(options: TrainOptions, encoder: BiEncoder) -> BiEncoder | None:
     )
     note(f"documents: {tower.resolved}, frozen")
     return tower
+
+
+def resolve_cluster_encoder(options: TrainOptions) -> ResolvedEncoder | None:
+    """Where --cluster-encoder is, None without one; `UsageError` for a raw backbone."""
+    if options.cluster_encoder is None:
+        return None
+    found = resolve_encoder(options.cluster_encoder)
+    if is_raw_backbone(found.directory):
+        raise UsageError(
+            f"--cluster-encoder {options.cluster_encoder}: must be an encoder that tells its pooling, not a raw backbone"
+        )
+    return found
 
 
 def teachers_of(options: TrainOptions, data: TrainingData, losses: Sequence[tuple[Any, str, float]]) -> Teachers:
@@ -213,14 +225,6 @@ def _tell_of_cut_queries(source: BatchSource, encoder: BiEncoder) -> None:
         )
 
 
-def _cluster_encoder(name: str, device: str) -> BiEncoder:
-    if is_raw_backbone(resolve_encoder(name).directory):
-        raise UsageError(f"--cluster-encoder {name}: must be an encoder that tells its pooling, not a raw backbone")
-    encoder = BiEncoder.load(name, device=device)
-    note(f"clusters of queries by {encoder.resolved}")
-    return encoder
-
-
 def _is_noisy(options: TrainOptions) -> bool:
     return options.word_drop > 0 or options.sentence_shuffle > 0
 
@@ -235,8 +239,11 @@ def _cluster(options: TrainOptions, encoder: BiEncoder, source: Source, path: Pa
         raise UsageError(f"--clusters {clusters}: there are {len(source.groups)} training queries")
     if this_rank().index == 0 and not path.exists():
         if options.cluster_encoder is not None:
-            encoder = _cluster_encoder(options.cluster_encoder, options.device)
-        vectors = encoder.encode_queries([group.query for group in source.groups])
+            clusterer = BiEncoder.load(options.cluster_encoder, device=options.device)
+            note(f"clusters of queries by {clusterer.resolved}")
+        else:  # one of its own: the copy of the weights that it makes to encode goes with it
+            clusterer = BiEncoder(encoder.backbone, encoder.tokenizer, encoder.spec, device=encoder.device)
+        vectors = clusterer.encode_queries([group.query for group in source.groups])
         with atomic_file(path, "wb") as handle:
             np.save(handle, cluster_queries(vectors, clusters, options.seed))
     this_rank().barrier()

@@ -11,14 +11,16 @@ from typing import Any
 from transformers import set_seed
 
 from ..core.errors import DataError, UsageError
-from ..core.files import file_sha256, read_json, write_json
+from ..core.files import file_sha256, read_json, require_file, write_json
 from ..core.options import as_dict
 from ..core.plan import hold_to_plan
 from ..core.progress import note
 from ..losses import parse_losses
 from ..model.encoder import BiEncoder
+from ..model.fingerprint import weights_fingerprint
+from ..model.names import ResolvedEncoder
 from ..model.training import full_disk_in_words, last_checkpoint
-from .assemble import load_encoder, load_tower, make_trainer
+from .assemble import load_encoder, load_tower, make_trainer, resolve_cluster_encoder
 from .data import NO_DEV, load_data, parse_collections
 from .dev import DevEvaluator
 from .finish import MANIFEST, finish
@@ -40,6 +42,7 @@ def train(options: TrainOptions) -> None:
         for collection, _ in collections:
             if not collection.has_pairs(options.train_split):
                 raise UsageError(f"--refresh-negatives: {collection.path} has no training pairs to mine for")
+    _require_files(options)
     needy = next((name for loss, name, _ in losses if loss.needs & FROM_TEACHERS), None)
     if needy and options.groups is None and options.teacher is None:  # nothing can hold scores: no need to mine first
         raise UsageError(f"--loss {needy}: needs a teacher; give --teacher CHECKPOINT, or --groups with scores")
@@ -47,7 +50,8 @@ def train(options: TrainOptions) -> None:
     set_seed(options.seed)  # also for weights that a checkpoint lacks, such as an unused pooler
     encoder = load_encoder(options)
     tower = load_tower(options, encoder)
-    _hold_to_plan(options, encoder, work)
+    clusterer = resolve_cluster_encoder(options)
+    _hold_to_plan(options, encoder, clusterer, work)
     data = load_data(options, collections, losses, work)
     dev = None
     if options.dev_split != NO_DEV:
@@ -90,16 +94,28 @@ def _prepare(options: TrainOptions) -> Path:
     return work
 
 
-def _hold_to_plan(options: TrainOptions, encoder: BiEncoder, work: Path) -> None:
+def _require_files(options: TrainOptions) -> None:
+    """Refuses a file that is not there before anything is mined, or written into the plan."""
+    runs = None if options.dev_run is None else [options.dev_run]
+    given = (("--groups", options.groups), ("--document-queries", options.document_queries), ("--dev-run", runs))
+    for flag, paths in given:
+        for path in paths or ():
+            require_file(path, f"file ({flag})")
+
+
+def _hold_to_plan(
+    options: TrainOptions, encoder: BiEncoder, clusterer: ResolvedEncoder | None, work: Path
+) -> None:
     """Writes down what is trained on, and refuses to resume a run of something else."""
     if not _is_main():
         return
     plan = {key: value for key, value in as_dict(options).items() if key not in ("overwrite", "report_to")}
     plan["weights"] = encoder.fingerprint
     plan["document_weights"] = encoder.spec.document_weights
+    plan["cluster_weights"] = weights_fingerprint(clusterer.directory) if clusterer else None
     for name in ("groups", "document_queries"):
         files = getattr(options, name) or ()
-        plan[f"{name}_sha256"] = [file_sha256(path) if path.is_file() else None for path in files]
+        plan[f"{name}_sha256"] = [file_sha256(path) for path in files]
     hold_to_plan(work / "plan.json", plan, output=options.output, what="an interrupted training")
 
 

@@ -242,7 +242,7 @@ def test_a_wrong_flag_is_found_before_the_first_stage(run, fake: Fake) -> None:
 @pytest.mark.parametrize(
     ("name", "setting", "message"),
     [
-        ("annealing", "ranker=./nothing", "encoder './nothing': no such directory"),
+        ("annealing", "ranker=./nothing", "nothing: no such checkpoint"),
         ("led", "run=nothing.trec", "nothing.trec"),
     ],
 )
