@@ -15,6 +15,7 @@ from pyserini_sdr.core.errors import DataError
 from pyserini_sdr.core.files import (
     atomic_directory,
     atomic_file,
+    cache_folder,
     read_json,
     read_jsonl,
     read_lines,
@@ -226,3 +227,47 @@ def test_json_round_trip_and_fault(tmp_path: Path) -> None:
     path.write_bytes(b"\xff")
     with pytest.raises(DataError, match=r"a\.json: invalid JSON"):
         read_json(path)
+
+
+@pytest.fixture
+def homeless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache of a user without `$HOME` and entry in passwd; the directory for temporary files is `tmp_path`."""
+
+    def unknown(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    for name in ("PYSERINI_SDR_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path / f"pyserini_sdr-{os.getuid()}"
+
+
+def test_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, homeless: Path) -> None:
+    assert cache_folder("onnx", "key") == homeless / "onnx" / "key"
+    assert listing(tmp_path) == [homeless.name] and homeless.stat().st_mode & 0o777 == 0o700
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache_folder("onnx") == tmp_path / "home" / ".cache" / "pyserini_sdr" / "onnx"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_folder("onnx") == tmp_path / "xdg" / "pyserini_sdr" / "onnx"
+    monkeypatch.setenv("PYSERINI_SDR_CACHE", str(tmp_path / "own"))
+    assert cache_folder("onnx") == tmp_path / "own" / "onnx"
+    assert listing(tmp_path) == [homeless.name]
+
+
+@pytest.mark.parametrize("what", ["writable by all", "link", "of another", "file"])
+def test_cache_folder_that_others_can_change_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, homeless: Path, what: str
+) -> None:
+    if what == "writable by all":
+        homeless.mkdir()
+        homeless.chmod(0o777)
+    elif what == "link":
+        homeless.symlink_to(tmp_path, target_is_directory=True)
+    elif what == "file":
+        homeless.write_text("")
+    else:
+        (tmp_path / "pyserini_sdr-12345").mkdir()
+        monkeypatch.setattr(os, "getuid", lambda: 12345)
+    with pytest.raises(DataError, match=r"pyserini_sdr-\d+: .* a cache.*; set PYSERINI_SDR_CACHE"):
+        cache_folder()
