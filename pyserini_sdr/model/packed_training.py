@@ -17,6 +17,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from ..core.errors import SdrError
 from .cores import on_all_cores
 from .packed import PackedEncoder, Packing, pack
 from .packed_weights import BlockWeights, EncoderWeights, encoder_weights
@@ -76,6 +77,10 @@ class PackedTraining:
             model.eval()
             known = PackedEncoder.of(model, torch.float32) is not None
             weights = encoder_weights(model) if known else None
+            if known:
+                dropout_rates(model), _padding(model)
+        except AttributeError:  # other names in another version of transformers
+            return None
         finally:
             model.train(training)
         # relative positions have a gradient of their own
@@ -92,7 +97,8 @@ class PackedTraining:
     ) -> Tensor:
         """Pooled, unnormalised float32 embeddings (n, dim) of token ids; with `layers` of every layer, (n, L, dim).
 
-        Dropout is drawn from torch's generator of the CPU: its state decides the masks.
+        Dropout is drawn from torch's generator of the CPU: its state and a text's place among the texts decide the
+        masks of the text, whatever the number of threads and pieces.
 
         Args:
             texts: token ids of each.
@@ -101,7 +107,12 @@ class PackedTraining:
             layers: states of all layers, the last one is the embedding.
             most: texts per piece at most; activations are then not kept, but computed again, with the same dropout,
                 when the gradient is due.
+
+        Raises:
+            SdrError: a text without a token.
         """
+        if not all(len(ids) for ids in texts):
+            raise SdrError("a text has no token; leave empty texts out, or train an encoder with special tokens")
         weights = encoder_weights(self.model)
         assert weights is not None
         plan = _Plan(
@@ -113,6 +124,7 @@ class PackedTraining:
             pooling=pooling,
             dtype=dtype,
             layers=layers,
+            padding=_padding(self.model),
             seed=int(torch.randint(2**62, ())),
             recompute=most is not None,
             with_gradient=torch.is_grad_enabled(),
@@ -133,6 +145,7 @@ class _Plan:
     pooling: str
     dtype: torch.dtype
     layers: bool
+    padding: int
     seed: int
     recompute: bool
     with_gradient: bool
@@ -141,6 +154,12 @@ class _Plan:
     def keeps(self) -> bool:
         """Whether activations are kept until the gradient is due."""
         return self.with_gradient and not self.recompute
+
+
+def _padding(model: nn.Module) -> int:
+    """The row of the word embeddings that is never learned, −1 for none."""
+    row = model.embeddings.word_embeddings.padding_idx
+    return -1 if row is None else row
 
 
 def _deal(lengths: Sequence[int], most: int | None) -> list[np.ndarray]:
@@ -241,8 +260,9 @@ class _Worker:
                 leaf.grad = None
 
     def _run(self, number: int) -> _Piece:
-        plan, masks = self.plan, Masks(self.plan.seed, number)
-        texts = [plan.texts[row] for row in plan.pieces[number]]
+        plan, rows = self.plan, self.plan.pieces[number].tolist()
+        texts = [plan.texts[row] for row in rows]
+        masks = Masks(plan.seed, rows, [len(ids) for ids in texts])
         packing = pack(texts, plan.dtype, multiple=_ROWS)
         with torch.autocast("cpu", enabled=False):
             embedded = (self.words[packing.ids] + self.positions[packing.positions]).requires_grad_()
@@ -295,10 +315,11 @@ class _Pass(Function):
         pieces = dict(sorted(item for worker in workers for item in worker.embedded.items()))
         rows = torch.cat([rows for _, rows in pieces.values()])
         tables = [
-            torch.ops.aten.embedding_dense_backward(rows, torch.cat(indices), shape[0], -1, False)
-            for shape, indices in zip(
+            torch.ops.aten.embedding_dense_backward(rows, torch.cat(indices), shape[0], padding, False)
+            for shape, indices, padding in zip(
                 ctx.tables,
                 ([p.ids for p, _ in pieces.values()], [p.positions for p, _ in pieces.values()]),
+                (ctx.plan.padding, -1),
                 strict=True,
             )
         ]

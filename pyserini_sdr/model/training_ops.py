@@ -26,27 +26,46 @@ _LEVELS = 1 << 15
 
 
 class Masks:
-    """The dropout masks of one piece of a batch, the same again for the same seed.
+    """The dropout masks of the texts of a piece, the same again for the same seed.
+
+    Every text has a generator of its own: what is dropped of it depends neither on the texts that it shares a piece
+    with nor on the number of threads.
 
     Args:
-        seed: any numbers.
+        seed: of the whole batch.
+        texts: numbers of the piece's texts in the batch, in the order in which they are packed.
+        lengths: tokens of each.
     """
 
-    def __init__(self, *seed: int) -> None:
-        self._draw = np.random.Generator(np.random.SFC64(seed))
+    def __init__(self, seed: int, texts: Sequence[int], lengths: Sequence[int]) -> None:
+        self._draws = [np.random.Generator(np.random.SFC64((seed, text))) for text in texts]
+        self._lengths = lengths
 
-    def __call__(self, shape: Sequence[int], rate: float, dtype: torch.dtype) -> tuple[Tensor, float]:
+    def of_rows(self, shape: tuple[int, int], rate: float, dtype: torch.dtype) -> tuple[Tensor, float]:
+        """`of_texts` for a number per packed row and dimension, (rows, dim)."""
+        return self.of_texts(slice(None), [length * shape[1] for length in self._lengths], shape, rate, dtype)
+
+    def of_texts(
+        self, texts: slice, counts: Sequence[int], shape: Sequence[int], rate: float, dtype: torch.dtype
+    ) -> tuple[Tensor, float]:
         """A mask and what kept numbers are multiplied by, so that their mean stays.
 
         Args:
+            texts: of the piece that the numbers are of.
+            counts: numbers of each of them, one text after the other; of what follows them nothing is dropped.
             shape: of the mask.
             rate: share of numbers that are dropped, to the next 1/32,768.
             dtype: of the numbers; the mask has integers of the same size, all bits set where a number is kept.
         """
         dropped = _level(rate)
-        count = int(np.prod(shape))
-        bits = self._draw.integers(0, 1 << 64, size=-(-count // 4), dtype=np.uint64).view(np.int16)
-        mask = torch.from_numpy(bits)[:count].view(*shape)
+        bits = np.empty(int(np.prod(shape)), dtype=np.int16)
+        start = 0
+        for draw, count in zip(self._draws[texts], counts, strict=True):
+            drawn = draw.integers(0, 1 << 64, size=-(-count // 4), dtype=np.uint64).view(np.int16)
+            bits[start : start + count] = drawn[:count]
+            start += count
+        bits[start:] = 0
+        mask = torch.from_numpy(bits).view(*shape)
         mask.bitwise_or_(-_LEVELS).add_(dropped).bitwise_right_shift_(15)  # −1 below 0, which is kept; else 0
         return mask if dtype.itemsize == 2 else mask.to(torch.int32), _LEVELS / (_LEVELS - dropped)
 
@@ -80,7 +99,8 @@ def drop_add(x: Tensor, residual: Tensor | None, rate: float, masks: Masks) -> T
     """`residual + dropout(x)`, or the dropout alone; (rows, dim)."""
     if _level(rate) == 0:
         return x if residual is None else x + residual
-    return _DropAdd.apply(x, torch.zeros_like(x) if residual is None else residual, *masks(x.shape, rate, x.dtype))
+    residual = torch.zeros_like(x) if residual is None else residual
+    return _DropAdd.apply(x, residual, *masks.of_rows(x.shape, rate, x.dtype))
 
 
 class _Attend(Function):
@@ -91,7 +111,7 @@ class _Attend(Function):
         dim = qkv.shape[1] // 3
         attended = torch.zeros(len(qkv), dim, dtype=qkv.dtype)  # filling attends to nothing
         ctx.groups, ctx.heads, ctx.rows, ctx.kept = groups, heads, len(qkv), []
-        size = dim // heads
+        size, first = dim // heads, 0
         for group in groups:
             padded = qkv[group.span] if group.rows is None else qkv.index_select(0, group.rows)
             padded = padded.view(-1, group.width, 3, heads, size)
@@ -104,12 +124,15 @@ class _Attend(Function):
                     weights.view(-1, heads, group.width, group.width).add_(group.mask[part])
                 weights, mask, used = torch.softmax(weights, -1), None, None
                 if _level(rate):
-                    mask, scale = masks(weights.shape, rate, weights.dtype)
+                    texts, each = len(weights) // heads, heads * group.width**2
+                    place = slice(first + part.start, first + part.start + texts)
+                    mask, scale = masks.of_texts(place, [each] * texts, weights.shape, rate, weights.dtype)
                     used = _masked(weights, mask)
                     value *= scale
                 ctx.kept.append((query, key, value, weights, mask))
                 outcome = torch.bmm(weights if used is None else used, value)
                 found[part] = outcome.view(-1, heads, group.width, size).transpose(1, 2)
+            first += len(padded)
             rows = found.view(-1, dim)
             attended[group.span] = rows if group.places is None else rows.index_select(0, group.places)
         ctx.scale = _LEVELS / (_LEVELS - _level(rate))
@@ -171,6 +194,7 @@ class _Norm(Function):
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         found, mean, scale = torch.native_layer_norm(x, weight.shape, weight, bias, eps)
         ctx.save_for_backward(x, mean, scale, weight, bias)
+        ctx.eps = eps
         return found
 
     @staticmethod
@@ -179,9 +203,9 @@ class _Norm(Function):
         x, mean, scale, weight, bias = ctx.saved_tensors
         shape, wanted = weight.shape, [True, False, False]
         of_x, _, _ = torch.ops.aten.native_layer_norm_backward(gradient, x, shape, mean, scale, weight, bias, wanted)
-        rows = torch.stack([torch.ones_like(mean), mean * scale]).view(2, -1).to(x.dtype)
-        of_bias, shift = (rows @ gradient).float()
-        of_weight = (scale.view(1, -1).to(x.dtype) @ (gradient * x)).float()[0] - shift
+        normal, _, _ = torch.native_layer_norm(x, shape, None, None, ctx.eps)  # x − mean, before it is rounded
+        ones = torch.ones(1, len(x), dtype=x.dtype)
+        of_bias, of_weight = ((ones @ rows).float()[0] for rows in (gradient, gradient * normal))
         return of_x, of_weight, of_bias, None
 
 

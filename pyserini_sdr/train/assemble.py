@@ -112,13 +112,16 @@ def resolve_cluster_encoder(options: TrainOptions) -> ResolvedEncoder | None:
     found = resolve_encoder(options.cluster_encoder)
     if is_raw_backbone(found.directory):
         raise UsageError(
-            f"--cluster-encoder {options.cluster_encoder}: must be an encoder that tells its pooling, not a raw backbone"
+            f"--cluster-encoder {options.cluster_encoder}: must be an encoder that tells its pooling, "
+            "not a raw backbone"
         )
     return found
 
 
-def teachers_of(options: TrainOptions, data: TrainingData, losses: Sequence[tuple[Any, str, float]]) -> Teachers:
-    """The teachers that the losses need, checked against the groups."""
+def teachers_of(
+    options: TrainOptions, data: TrainingData, losses: Sequence[tuple[Any, str, float]], start: str
+) -> Teachers:
+    """The teachers that the losses need, checked against the groups; `start`: the weights that are trained."""
 
     def load(name: str) -> Any:
         return load_teacher(
@@ -135,6 +138,7 @@ def teachers_of(options: TrainOptions, data: TrainingData, losses: Sequence[tupl
         fresh_negatives=options.refresh_negatives is not None,
         dropout=options.teacher_dropout,
         seed=options.seed,
+        start=start,
     )
 
 
@@ -152,7 +156,7 @@ def make_trainer(
     per_epoch = data.queries // min(options.batch_size, data.queries)
     steps = options.max_steps or max(1, math.ceil(options.epochs * per_epoch))
     arguments = _arguments(options, encoder, dev, steps, work)  # from here on processes can wait for each other
-    teachers = teachers_of(options, data, losses)
+    teachers = teachers_of(options, data, losses, encoder.fingerprint)
     if options.teacher_max_length is not None and not any(teachers.models):
         raise UsageError("--teacher-max-length: there is no live teacher")
     if this_rank().index == 0:

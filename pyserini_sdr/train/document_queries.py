@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from functools import lru_cache
 from pathlib import Path
 
 from ..core.errors import DataError
 from ..data.pseudo_text import fraction
 from ..data.views import read_document_queries
 from .rouge import rouge_l, words_of
+
+_KEPT = 1 << 17
+"""Orders that are kept, of pairs of a document and a training query; some 0.3 kB each with ten queries."""
 
 
 def part_at(step: int, steps: int, parts: int) -> int:
@@ -33,6 +37,7 @@ class DocumentQueries:
 
     def __init__(self, path: Path, wanted: Container[str] | None = None, parts: int = 3) -> None:
         self.path, self.parts = path, parts
+        self._order = lru_cache(_KEPT)(self._ordered)  # the same pair comes again in every epoch
         self._queries: dict[str, list[str]] = {}
         for line, id, queries in read_document_queries(path):
             if wanted is not None and id not in wanted:
@@ -47,17 +52,20 @@ class DocumentQueries:
 
     def ordered(self, id: str, query: str) -> list[str]:
         """The queries of a document by ROUGE-L to the training query, the most similar first; that query itself not."""
+        return list(self._order(id, query))
+
+    def _ordered(self, id: str, query: str) -> tuple[str, ...]:
         asked = words_of(query)
         found = [(text, words_of(text)) for text in self._queries.get(id, ())]
         scored = [(rouge_l(asked, words), text) for text, words in found if words != asked]
-        return [text for _, text in sorted(scored, key=lambda pair: -pair[0])]
+        return tuple(text for _, text in sorted(scored, key=lambda pair: -pair[0]))
 
     def draw(self, id: str, query_id: str, query: str, *, part: int, step: int, seed: int) -> str:
         """One query out of a part, by (seed, step, query, document); empty if the document has none but `query`.
 
         Of fewer queries than parts one serves for several parts.
         """
-        queries = self.ordered(id, query)
+        queries = self._order(id, query)
         if not queries:
             return ""
         first, last = ((k * len(queries)) // self.parts for k in (part - 1, part))

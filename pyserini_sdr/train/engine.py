@@ -25,8 +25,8 @@ from .data import NO_DEV, load_data, parse_collections
 from .dev import DevEvaluator
 from .finish import MANIFEST, finish
 from .log import LOG, PLOT
+from .needs import FROM_TEACHERS
 from .options import TrainOptions
-from .teachers import FROM_TEACHERS
 from .trainer import SdrTrainer
 
 WORK = ".train"
@@ -103,9 +103,7 @@ def _require_files(options: TrainOptions) -> None:
             require_file(path, f"file ({flag})")
 
 
-def _hold_to_plan(
-    options: TrainOptions, encoder: BiEncoder, clusterer: ResolvedEncoder | None, work: Path
-) -> None:
+def _hold_to_plan(options: TrainOptions, encoder: BiEncoder, clusterer: ResolvedEncoder | None, work: Path) -> None:
     """Writes down what is trained on, and refuses to resume a run of something else."""
     if not _is_main():
         return

@@ -18,10 +18,8 @@ from ..model.encoder import BiEncoder
 from ..model.layers import layer_states
 from .batches import Source, TextBatch
 from .gather import gather_rows, share
+from .needs import FROM_TEACHERS, asked_about_all, check_needs, in_words, warn_of_own_copy
 from .teacher_dropout import dropping_out
-
-FROM_TEACHERS = frozenset(set(Need) - {Need.NEGATIVES})
-"""What a loss can need of a teacher."""
 
 
 @dataclass
@@ -155,6 +153,7 @@ def choose_teachers(
     fresh_negatives: bool,
     dropout: float = 0.0,
     seed: int = 0,
+    start: str | None = None,
 ) -> Teachers:
     """The teachers that the losses need, checked before the first step.
 
@@ -167,9 +166,10 @@ def choose_teachers(
         balanced: negatives are drawn by the first teacher's margins.
         fresh_negatives: negatives are mined during training, and no stored score is known for them.
         dropout, seed: of bi-encoders, see `Teachers`.
+        start: fingerprint of the weights that training starts from, for a loss that wants a frozen copy of them.
 
     Raises:
-        UsageError: a need that is not met, an unknown name, with the remedy.
+        UsageError: a need that is not met, an unknown name, a teacher that no loss reads, with the remedy.
         DataError: a document without a score.
     """
     losses = list(losses)
@@ -184,7 +184,7 @@ def choose_teachers(
             return Teachers()
         if not stored:
             raise UsageError(
-                f"{what}: needs {_words(needs) or 'teacher scores'}; give --teacher CHECKPOINT, "
+                f"{what}: needs {in_words(needs) or 'teacher scores'}; give --teacher CHECKPOINT, "
                 "or --groups that `pyserini_sdr.teach` has scored"
             )
         if len(stored) > 1 and Need.TEACHERS not in needs:
@@ -197,7 +197,7 @@ def choose_teachers(
     models: list[BiEncoder | CrossEncoder | None] = []
     for name in given:
         models.append(None if name in stored else _live(name, stored, load))
-    whole = {name for loss, loss_name, _ in losses for name in _asked_about_all(loss, loss_name, given)}
+    whole = {name for loss, loss_name, _ in losses for name in asked_about_all(loss, loss_name, given)}
     crossed = [n for n, model in zip(given, models, strict=True) if isinstance(model, CrossEncoder) and n in whole]
     teachers = Teachers(
         list(given),
@@ -208,7 +208,7 @@ def choose_teachers(
         dropout=dropout,
         seed=seed,
     )
-    _check_needs(teachers, losses)
+    check_needs(teachers, losses, balanced=balanced)
     if dropout and teachers.embedder is None:
         raise _no_dropout()
     if balanced and models[0] is not None:
@@ -223,6 +223,7 @@ def choose_teachers(
         )
     for name in teachers.stored:
         _check_scores(name, sources, files)
+    warn_of_own_copy(teachers, losses, start)
     if crossed:
         warn(f"the cross-encoder {crossed[0]} scores every query with every document of a batch: that is slow")
     note(
@@ -235,24 +236,6 @@ def choose_teachers(
     return teachers
 
 
-def _read(loss: Any, name: str, given: Sequence[str]) -> list[str]:
-    """Names of the teachers whose scores a loss reads."""
-    if loss.teacher > len(given):
-        raise UsageError(f"--loss-option {name}.teacher={loss.teacher}: --teacher has {len(given)}")
-    return list(given) if loss.teacher == 0 else [given[loss.teacher - (loss.teacher > 0)]]
-
-
-def _asked_about_all(loss: Any, name: str, given: Sequence[str]) -> list[str]:
-    """Names of the teachers of which a loss wants scores of every document of the batch."""
-    if Need.BATCH_TEACHER in loss.needs:
-        return _read(loss, name, given)
-    return [given[-1]] if Need.LAST_BATCH_TEACHER in loss.needs else []
-
-
-def _words(needs: Iterable[Need]) -> str:
-    return ", ".join(sorted(need.value for need in needs))
-
-
 def _live(name: str, stored: Sequence[str], load: Callable[[str], BiEncoder | CrossEncoder]) -> Any:
     try:
         return load(name)
@@ -263,25 +246,6 @@ def _live(name: str, stored: Sequence[str], load: Callable[[str], BiEncoder | Cr
 
 def _stored_names(sources: Sequence[Source]) -> list[str]:
     return list(dict.fromkeys(name for source in sources for group in source.groups for name in group.scores))
-
-
-def _check_needs(teachers: Teachers, losses: Iterable[tuple[Any, str, float]]) -> None:
-    for loss, name, _ in losses:
-        if Need.TEACHERS in loss.needs and len(teachers.names) < 2:
-            raise UsageError(f"--loss {name}: needs two teachers or more; give --teacher A B")
-        stored = [teacher for teacher in _read(loss, name, teachers.names) if teacher in teachers.stored]
-        if Need.BATCH_TEACHER in loss.needs and stored:
-            raise UsageError(
-                f"--loss {name}: needs {Need.BATCH_TEACHER.value}; the stored scores {stored[0]!r} are of "
-                "each query's own: give --teacher CHECKPOINT"
-            )
-        if Need.LAST_BATCH_TEACHER in loss.needs and teachers.models[-1] is None:
-            raise UsageError(f"--loss {name}: needs {Need.LAST_BATCH_TEACHER.value}; give --teacher … CHECKPOINT")
-        if loss.needs & {Need.TEACHER_VECTORS, Need.LAYERS} and teachers.embedder is None:
-            raise UsageError(
-                f"--loss {name}: needs {_words(loss.needs & {Need.TEACHER_VECTORS, Need.LAYERS})}; "
-                "give a bi-encoder's checkpoint as --teacher"
-            )
 
 
 def _check_scores(name: str, sources: Sequence[Source], files: Sequence[object]) -> None:

@@ -19,6 +19,7 @@ from transformers import (
     RobertaModel,
 )
 
+from pyserini_sdr.core.errors import SdrError
 from pyserini_sdr.model.batching import pad
 from pyserini_sdr.model.encoder import forward
 from pyserini_sdr.model.layers import forward_layers
@@ -125,10 +126,26 @@ def test_recomputation_and_seed_decide_the_masks() -> None:
         torch.set_num_threads(before)
 
 
+def test_masks_do_not_depend_on_threads_or_pieces(monkeypatch) -> None:
+    model = made(_bert).train()
+    set_dropout(model, 0.3)
+    monkeypatch.setattr("pyserini_sdr.model.packed_training._LEAST", 64)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads, options in ((1, {}), (2, {}), (3, {}), (1, {"most": 3}), (2, {"most": 4})):
+            torch.set_num_threads(threads)
+            found.append(packed_gradients(model, **options))
+            monkeypatch.setattr("pyserini_sdr.model.training_ops._TABLE", 1 << 12)  # and not on the parts of attention
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert_close(other, found[0])
+
+
 def test_dropout_is_unbiased_and_of_its_rate() -> None:
-    masks = Masks(1, 2)
+    masks = Masks(1, [2, 3], [400, 600])
     for rate in (0.1, 0.5):
-        mask, scale = masks((1000, 100), rate, torch.float32)
+        mask, scale = masks.of_rows((1000, 100), rate, torch.float32)
         assert set(mask.unique().tolist()) == {-1, 0}
         kept = float((mask != 0).float().mean())
         assert kept == pytest.approx(1 - rate, abs=0.005) and scale == pytest.approx(1 / (1 - rate), rel=1e-4)
@@ -138,12 +155,10 @@ def test_dropout_is_unbiased_and_of_its_rate() -> None:
             )
     dropped = drop_add(torch.ones(1000, 100).bfloat16(), torch.ones(1000, 100).bfloat16(), 0.1, masks)
     assert dropped.float().mean() == pytest.approx(2, abs=0.01) and dropped.unique().numel() == 2
-    first, again = (Masks(3)((64,), 0.5, torch.bfloat16)[0] for _ in range(2))
-    assert (
-        first.dtype == torch.int16
-        and torch.equal(first, again)
-        and not torch.equal(first, masks((64,), 0.5, torch.bfloat16)[0])
-    )
+    drawn = Masks(3, [0], [8])
+    first, again = (some.of_rows((9, 8), 0.5, torch.bfloat16)[0] for some in (drawn, Masks(3, [0], [8])))
+    assert first.dtype == torch.int16 and torch.equal(first, again) and bool(first[8].all())  # filling stays
+    assert not torch.equal(first, drawn.of_rows((9, 8), 0.5, torch.bfloat16)[0])
 
 
 def test_gradients_with_dropout_are_those_of_the_same_masks() -> None:
@@ -152,9 +167,9 @@ def test_gradients_with_dropout_are_those_of_the_same_masks() -> None:
     qkv = torch.randn(16, 24, requires_grad=True)
     groups = pack([[1] * 16], multiple=16).groups
     weight = torch.randn(16, 8)
-    found = attend(qkv, groups, 2, 0.4, Masks(5))
+    found = attend(qkv, groups, 2, 0.4, Masks(5, [0], [16]))
     (of_found,) = torch.autograd.grad((found * weight).sum(), qkv)
-    mask, scale = Masks(5)((2, 16, 16), 0.4, torch.float32)
+    mask, scale = Masks(5, [0], [16]).of_texts(slice(None), [512], (2, 16, 16), 0.4, torch.float32)
     query, key, value = qkv.view(16, 3, 2, 4).permute(1, 2, 0, 3)
     table = torch.softmax(query @ key.transpose(1, 2) / 2, -1) * (mask != 0) * scale
     expected = (table @ value).transpose(0, 1).reshape(16, 8)
@@ -162,10 +177,10 @@ def test_gradients_with_dropout_are_those_of_the_same_masks() -> None:
     assert torch.allclose(found, expected, atol=1e-5) and torch.allclose(of_found, of_expected, atol=1e-5)
 
     x, residual = torch.randn(2, 9, 8, requires_grad=True)
-    mask, scale = Masks(6)((9, 8), 0.4, torch.float32)
+    mask, scale = Masks(6, [0], [9]).of_rows((9, 8), 0.4, torch.float32)
     pair = [
         torch.autograd.grad((some**2).sum(), (x, residual))
-        for some in (drop_add(x, residual, 0.4, Masks(6)), residual + x * (mask != 0) * scale)
+        for some in (drop_add(x, residual, 0.4, Masks(6, [0], [9])), residual + x * (mask != 0) * scale)
     ]
     assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(*pair, strict=True))
 
@@ -183,6 +198,31 @@ def test_weights_of_normalisations_have_exact_gradients_in_bf16() -> None:
     for one, other, third in zip(exact, found, plain, strict=True):
         assert torch.allclose(one, third, rtol=1e-3, atol=1e-3)
         assert (other - third).norm() < 0.02 * third.norm()
+
+
+def test_the_gradient_of_a_weight_does_not_cancel_where_the_mean_is_large() -> None:
+    """Numbers around 30 that differ by 1: gradient · x and gradient · mean are almost the same."""
+    torch.manual_seed(0)
+    x, gradient = (torch.randn(512, 32) + 30).bfloat16(), torch.randn(512, 32).bfloat16()
+    weight, bias = torch.rand(32, requires_grad=True), torch.rand(32, requires_grad=True)
+    exact = torch.autograd.grad(F.layer_norm(x.float(), (32,), weight, bias, 1e-12), weight, gradient.float())[0]
+    found = torch.autograd.grad(norm(x, (weight, bias), 1e-12), weight, gradient)[0]
+    assert (found - exact).norm() < 0.01 * exact.norm()
+
+
+@pytest.mark.parametrize("kind", [_bert, _distilbert])
+def test_a_padding_token_in_a_text_is_not_learned(kind) -> None:
+    model = made(kind)
+    some = [[7, 0, 8], [9, 10, 0]]
+    ids = torch.tensor(some)
+    found = gradients(model, PackedTraining.of(model)(some, "mean", torch.float32))
+    assert not found["embeddings.word_embeddings.weight"][0].any()
+    assert_close(found, gradients(model, forward(model, ids, torch.ones_like(ids), "mean")))
+
+
+def test_a_text_without_tokens_is_refused() -> None:
+    with pytest.raises(SdrError, match="a text has no token"):
+        PackedTraining.of(made(_bert))([[5, 6], []], "mean", torch.float32)
 
 
 def test_rates_are_those_of_the_modules() -> None:
@@ -203,6 +243,12 @@ def test_models_that_have_no_packed_pass() -> None:
     assert PackedTraining.of(made(_bert).bfloat16()) is None
     relu = made(lambda: BertModel(BertConfig(vocab_size=60, hidden_act="relu", **_BERT))).train()
     assert PackedTraining.of(relu) is None and relu.training
+    renamed = made(_bert).train()  # as another version of transformers may
+    renamed.encoder.layer[1].output.other = renamed.encoder.layer[1].output.__dict__["_modules"].pop("dropout")
+    renamed.encoder.layer[1].output.forward = lambda states, given: renamed.encoder.layer[1].output.LayerNorm(
+        renamed.encoder.layer[1].output.dense(states) + given
+    )
+    assert PackedTraining.of(renamed) is None and renamed.training
 
 
 def test_pieces_hold_every_text_once() -> None:

@@ -77,6 +77,16 @@ def test_a_query_is_drawn_from_the_part_in_force(queries):
     assert queries.draw("e", "q", QUERY, part=2, step=0, seed=0) == ""
 
 
+def test_the_order_of_a_pair_is_found_once(queries, monkeypatch):
+    asked = []
+    monkeypatch.setattr("pyserini_sdr.train.document_queries.rouge_l", lambda *words: asked.append(words) or 0.0)
+    for step in range(30):
+        queries.draw("d", "q", QUERY, part=1 + step % 3, step=step, seed=0)
+    assert len(asked) == len(BY_LIKENESS)
+    queries.draw("d", "r", "another query", part=1, step=0, seed=0)
+    assert len(asked) > len(BY_LIKENESS)
+
+
 def test_fewer_queries_than_parts(tmp_path):
     few = DocumentQueries(write_queries(tmp_path / "q.jsonl", {"d": BY_LIKENESS[:2]}), parts=4)
     assert [few.draw("d", "q", QUERY, part=part, step=0, seed=0) for part in (1, 2, 3, 4)] == [

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pyserini_sdr.core.errors import DataError, UsageError
+from pyserini_sdr.data.groups import read_groups
 from pyserini_sdr.encode.__main__ import COMMAND as ENCODE
 from pyserini_sdr.losses import LOSSES
 from pyserini_sdr.model.encoder import BiEncoder
@@ -24,6 +25,9 @@ from pyserini_sdr.model.pretrained import load_weights
 from pyserini_sdr.model.spec import EncoderSpec
 from pyserini_sdr.search.searcher import Searcher
 from pyserini_sdr.train.__main__ import COMMAND as TRAIN
+from pyserini_sdr.train.assemble import _cluster
+from pyserini_sdr.train.batches import Source
+from pyserini_sdr.train.options import TrainOptions
 from pyserini_sdr.train.sampling import cluster_queries
 
 from ..teach.make import make_cross_encoder
@@ -64,7 +68,7 @@ def scored(groups, tmp_path_factory) -> Path:
 def test_every_loss_trains(tiny_collection, start, scored, tmp_path, name):
     """One flag changes the objective; teachers are stored where that is enough, and the encoder's own start else."""
     teachers = {"tct": [start], "tas-b": ["strong", start]}.get(name, ["strong", "weak"])
-    if name in ("embed-distill", "comparative", "lelp", "lead"):
+    if name in ("embed-distill", "comparative", "lelp", "lead", "lwf"):
         teachers = [start]
     if name in (
         "margin-mse",
@@ -297,7 +301,7 @@ def test_prod_learns_from_a_cross_encoder_against_its_own_frozen_copy(
     assert all(entry["kl"] > 1e-4 and entry["lce"] > 0 for entry in steps)
 
 
-def test_topics_by_another_encoder(tiny_collection, tiny_encoder, start, groups, tmp_path):
+def test_topics_by_another_encoder(tiny_collection, start, groups, tmp_path):
     other, output = tmp_path / "other", tmp_path / "checkpoint"
     shutil.copytree(start, other)
     backbone, _ = load_weights(make_tiny_encoder(tmp_path / "raw", seed=9))
@@ -310,9 +314,47 @@ def test_topics_by_another_encoder(tiny_collection, tiny_encoder, start, groups,
         cluster_queries(BiEncoder.load(name).encode_queries(queries), 4, seed=0) for name in (other, start)
     )
     assert np.array_equal(found, expected) and not np.array_equal(found, by_itself)
-    with pytest.raises(UsageError, match=r"--cluster-encoder .*: must be an encoder that tells its pooling"):
-        TRAIN.execute("train", arguments(tiny_collection, start, groups, tmp_path / "x", "--cluster-encoder",
-                                         str(tiny_encoder), *more))  # fmt: skip
+
+
+def test_a_wrong_cluster_encoder_or_file_is_found_before_anything_is_mined(
+    tiny_collection, tiny_encoder, start, groups, tmp_path, monkeypatch
+):
+    output, topics = tmp_path / "x", ["--batching", "topics", "--clusters", "4"]
+    monkeypatch.setattr("pyserini_sdr.train.engine.load_data", lambda *_: pytest.fail("too late"))
+    for error, message, mined, more in (
+        (UsageError, "--cluster-encoder .*: must be an encoder that tells", None, [*topics, str(tiny_encoder)]),
+        (DataError, "nowhere: no such checkpoint", None, [*topics, str(tmp_path / "nowhere")]),
+        (DataError, r"none.jsonl: no such file \(--document-queries\)", None, ["--document-queries", "none.jsonl"]),
+        (DataError, r"none.jsonl: no such file \(--groups\)", tmp_path / "none.jsonl", []),
+        (DataError, r"none.trec: no such file \(--dev-run\)", None, ["--dev-run", "none.trec"]),
+    ):
+        if more[: len(topics)] == topics:
+            more.insert(len(topics), "--cluster-encoder")
+        with pytest.raises(error, match=message):
+            TRAIN.execute("train", arguments(tiny_collection, start, mined, output, *more))
+        assert not (output / ".train").exists()  # or the plan would refuse the corrected command
+
+
+def test_another_cluster_encoder_under_the_same_name_is_refused(tiny_collection, start, groups, tmp_path, monkeypatch):
+    other, output = tmp_path / "other", tmp_path / "x"
+    shutil.copytree(start, other)
+    command = arguments(tiny_collection, start, groups, output, "--batching", "topics", "--clusters", "4",
+                        "--cluster-encoder", str(other))  # fmt: skip
+    monkeypatch.setattr("pyserini_sdr.train.engine.load_data", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        TRAIN.execute("train", command)
+    state = {key: value + 0.01 for key, value in weights(other).items()}
+    save_file(state, other / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(DataError, match="another cluster_weights"):
+        TRAIN.execute("train", command)
+
+
+def test_clusters_leave_no_copy_of_the_weights_behind(start, groups, tmp_path):
+    encoder = BiEncoder.load(start)
+    options = TrainOptions(collection=["x"], encoder="x", output=tmp_path, batching="topics", clusters=4)
+    source = Source(list(read_groups(groups)), {}, {})
+    _cluster(options, encoder, source, tmp_path / "clusters.npy")
+    assert len(set(source.clusters)) == 4 and encoder._packed == {}
 
 
 def test_matryoshka_with_adapters_and_an_index_of_first_dimensions(tiny_collection, start, groups, tmp_path):

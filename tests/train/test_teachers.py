@@ -74,6 +74,7 @@ def test_stored_scores_are_taken_where_there_is_no_choice():
         (["t"], sources("t"), ["embed-distill"], "needs teacher embeddings; give a bi-encoder's checkpoint"),
         (["t"], sources("t"), ["lead"], "needs states of all layers"),
         (["t"], sources("t"), ["infonce"], "none of the losses asks a teacher"),
+        (["t"], sources("t"), ["lwf"], r"--loss lwf: needs the frozen copy of the encoder.*--teacher t is not"),
     ],
 )
 def test_unmet_needs(given, data, names, message):
@@ -99,6 +100,47 @@ def test_a_loss_may_ask_one_teacher_of_several(encoder, cross_encoder):
         pick(["t", "bi"], "tct.teacher=1")
     with pytest.raises(UsageError, match=r"--loss-option kl\.teacher=3: --teacher has 2"):
         pick(["cross", "bi"], "kl.teacher=3")
+
+
+def test_a_teacher_that_no_loss_reads_is_refused(encoder, cross_encoder):
+    models = {"bi": encoder, "other": encoder, "cross": cross_encoder}
+
+    def pick(given: list[str], *names: str, options: tuple[str, ...] = (), balanced: bool = False) -> Teachers:
+        return choose_teachers(
+            given, sources("t", "u"), losses.parse_losses(names, options), models.__getitem__, files=["g"],
+            balanced=balanced, fresh_negatives=False,
+        )  # fmt: skip
+
+    for given, names, options, unread in (
+        (["t", "bi"], ["kl"], ("kl.teacher=1",), "bi"),
+        (["t", "u", "bi"], ["tas-b"], (), "u"),  # it reads the first and the last
+        (["cross", "bi"], ["embed-distill"], (), "cross"),
+        (["t", "cross", "u"], ["kl", "listnet"], ("kl.teacher=1", "listnet.teacher=-1"), "cross"),
+    ):
+        with pytest.raises(UsageError, match=f"--teacher {unread}: none of the losses reads it; leave it out"):
+            pick(given, *names, options=options)
+    assert pick(["t", "bi"], "kl", "embed-distill", options=("kl.teacher=1",)).stored == ["t"]
+    assert pick(["t", "cross"], "kl", options=("kl.teacher=2",), balanced=True).stored == ["t"]
+
+
+def test_lwf_reads_the_encoder_that_training_starts_from(encoder, cross_encoder, capsys):
+    models = {"bi": encoder, "cross": cross_encoder}
+
+    def pick(given: list[str], *names: str, option: str = "kl.teacher=1", start: str = encoder.fingerprint) -> str:
+        chosen = losses.parse_losses(names, [option] if option else [])
+        choose_teachers(given, sources("t"), chosen, models.__getitem__, files=["g"], balanced=False,
+                        fresh_negatives=False, start=start)  # fmt: skip
+        return capsys.readouterr().err
+
+    for given in (["bi", "t"], ["bi", "cross"]):
+        with pytest.raises(UsageError, match=f"--loss lwf: needs the frozen copy .* --teacher {given[1]} is not"):
+            pick(given, "lwf", "kl")
+    assert "warning" not in pick(["t", "bi"], "lwf", "kl")
+    assert "--loss lwf: --teacher bi is no copy of --encoder" in pick(["t", "bi"], "lwf", "kl", start="other weights")
+    mixed = pick(["t", "bi"], "lwf", "kl", option="")
+    assert "--loss kl: takes the mean of the scores of all teachers, the frozen copy" in mixed
+    assert "give --loss-option kl.teacher=K" in mixed and "no copy" not in mixed
+    assert "warning" not in pick(["bi"], "lwf", "kl", option="")
 
 
 def test_missing_scores_are_counted_and_the_first_is_named():

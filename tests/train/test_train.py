@@ -175,9 +175,10 @@ def test_an_existing_output_is_not_overwritten(tiny_collection, tiny_encoder, gr
 
 
 def test_an_interrupted_training_with_other_options_is_refused(tiny_collection, tiny_encoder, groups, tmp_path):
-    output = tmp_path / "checkpoint"
+    output, broken = tmp_path / "checkpoint", tmp_path / "broken.jsonl"
+    broken.write_text("no JSON\n")
     with pytest.raises(SdrError):  # stops at the data, after its plan is written
-        TRAIN.execute("train", arguments(tiny_collection, tiny_encoder, Path("/nowhere"), output))
+        TRAIN.execute("train", arguments(tiny_collection, tiny_encoder, broken, output))
     with pytest.raises(DataError, match=r"another groups"):
         TRAIN.execute("train", arguments(tiny_collection, tiny_encoder, groups, output))
     with pytest.raises(DataError, match=r"another groups, seed"):
