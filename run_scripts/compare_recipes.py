@@ -29,7 +29,14 @@ from pyserini_sdr.recipe.resolve import mentioned
 TEXT = ("query_max_length=32", "max_length=96", "train.dropout=0")
 PAIR_LENGTH = 96
 EXTRA = {
-    "arm-paper": ("batch_size=128", "steps=10", "eval_steps=10", "negatives=16", "query_max_length=20", "max_length=200"),
+    "arm-paper": (
+        "batch_size=128",
+        "steps=10",
+        "eval_steps=10",
+        "negatives=16",
+        "query_max_length=20",
+        "max_length=200",
+    ),
     "cl-drd": ("negatives=14", "batch_size=8", "second=8", "third=15"),
     "tas-b": ("negatives=7",),
     "prod": ("negatives=7", "descend=3", "student_ranks=2-8"),
