@@ -112,6 +112,9 @@ def _baselines(args: argparse.Namespace) -> None:
     budget = ("--max-steps", args.ranker_steps, "--batch-size", args.batch_size, "--negatives", args.negatives)
     more = ("--learning-rate", "1e-4", "--max-length", PAIR_LENGTH, "--dropout", 0, "--output", out / "ranker")
     _unless(out / "ranker/sdr_teach.json", log, *rank, *budget, *more)
+    rerank = ("pyserini_sdr.search", "rerank", "--run", out / "runs/bm25.trec", "--cross-encoder", out / "ranker")
+    what = ("--collection", args.collection, "--topics", topics, "--hits", 20, "--max-length", PAIR_LENGTH)
+    _unless(out / "runs/bm25-by-R.trec", log, *rerank, *what, "--output", out / "runs/bm25-by-R.trec")
 
 
 def _search(args: argparse.Namespace, name: str, encoder: object, log: Path, index: Path | None = None) -> None:
@@ -170,7 +173,7 @@ def _one(args: argparse.Namespace, name: str) -> int:
 
 def _table(args: argparse.Namespace) -> None:
     names = [name for name in catalogued() if (args.output / f"runs/{name}.trec").exists()]
-    runs = [args.output / f"runs/{name}.trec" for name in ("bm25", "untrained", *names)]
+    runs = [args.output / f"runs/{name}.trec" for name in ("bm25", "bm25-by-R", "untrained", *names)]
     qrels = f"{args.collection}/qrels.{args.dev_split}.txt"
     evaluation = args.output / "evaluation"
     _run(args.output / "log.txt", "pyserini_sdr.evaluate", "--qrels", qrels, "--runs", *runs, "--baseline", "untrained",
@@ -191,16 +194,22 @@ def _table(args: argparse.Namespace) -> None:
         against = ["", ""]
         if test:
             low, high = test["interval"]
-            against = [f"{test['difference']:+.4f} [{low:+.3f}, {high:+.3f}]", f"{test['p_corrected']:.3f}"]
+            against = [f"{test['difference']:+.4f} [{low:+.3f}, {high:+.3f}]", _p(test["p_corrected"])]
         spent = ["", ""]
         if paid:
             shared = " + R" if paid["given_ranker"] else ""
             spent = [f"{paid['seconds']:.0f}{shared}", f"{paid['peak_memory_bytes'] / 2**30:.1f}"]
         lines.append(f"| {' | '.join([f'`{name}`' if paid else name, *shown, *against, *spent])} |")
-    lines.append(f"\nR: the cross-encoder that these share, {ranker:.0f} seconds.")
+    lines.append(
+        f"\nR: the cross-encoder that these share, {ranker:.0f} seconds; bm25-by-R: BM25's first 20, reranked by it."
+    )
     with atomic_file(args.output / "table.md") as handle:
         handle.write("\n".join(lines) + "\n")
     print("\n".join(lines))
+
+
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else "<.001"
 
 
 def _cost(output: Path, name: str) -> dict:
