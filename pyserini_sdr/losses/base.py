@@ -103,12 +103,14 @@ class Loss(nn.Module):
         fewest_negatives: of a query, where it needs negatives.
         truncates: whether it makes sense on the first k dimensions of the embeddings too (`--matryoshka`).
         teacher: whose scores it reads: 0 those of all teachers, k the k-th's, -1 the last one's.
+        own_copy: that teacher must be a bi-encoder asked live, the encoder that training starts from.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset()
     fewest_negatives: int = 1
     truncates: ClassVar[bool] = True
     teacher: int = 0
+    own_copy: ClassVar[bool] = False
 
     def build(self, shapes: Shapes) -> None:
         """Makes the parameters whose sizes depend on the models. Called once, before the first step."""

@@ -37,13 +37,9 @@ class KL(Loss):
         pace: share of the batch's queries that count at the start of the training, rising in a line to all at its end:
             those of which the teacher is most confident, by the gap in `confidence` (after ADAM's self-paced training;
             our interpretation). Below 1, only queries with a positive and another document in their lists count.
-
-    Attributes:
-        own_copy: the teacher that it reads must be a bi-encoder asked live: the encoder that training starts from.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.TEACHER, Need.NEGATIVES})
-    own_copy: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -72,7 +72,7 @@ def check_needs(teachers: Teachers, losses: Sequence[tuple[Any, str, float]], *,
                     "give a bi-encoder's checkpoint as --teacher"
                 )
             used.add(_name_of(teachers, teachers.embedder))
-        if _wants_own_copy(loss):
+        if loss.own_copy:
             for teacher in read:
                 if not isinstance(_model_of(teachers, teacher), BiEncoder):
                     raise UsageError(
@@ -94,7 +94,7 @@ def warn_of_own_copy(teachers: Teachers, losses: Sequence[tuple[Any, str, float]
         losses: `(loss, name, weight)`.
         start: fingerprint of the weights that training starts from, None if unknown.
     """
-    wanting = {name: loss for loss, name, _ in losses if _wants_own_copy(loss)}
+    wanting = {name: loss for loss, name, _ in losses if loss.own_copy}
     if not wanting:
         return
     for name, loss in wanting.items():
@@ -110,10 +110,6 @@ def warn_of_own_copy(teachers: Teachers, losses: Sequence[tuple[Any, str, float]
             f"--loss {name}: takes the mean of the scores of all teachers, the frozen copy of the encoder among "
             f"them{remedy}"
         )
-
-
-def _wants_own_copy(loss: Any) -> bool:
-    return getattr(loss, "own_copy", False)
 
 
 def _model_of(teachers: Teachers, name: str) -> Any:
