@@ -86,9 +86,8 @@ def recipe(options: RecipeOptions, execute: Execute | None = None) -> None:
 def _check(chosen: Recipe, plan: Plan) -> None:
     """Every command, as far as its flags tell, before the first one runs."""
     for step in plan.steps:
-        sub = [word for word in step.command.split()[1:] if not word.startswith("--")]
         try:
-            check(step.command, [*sub, *step.own_words])
+            check(step.command, step.module_words)
         except SdrError as error:
             raise UsageError(f"recipe {chosen.name}, stage {step.name}: {error}") from error
 

@@ -42,10 +42,16 @@ class Step:
     uses: Sequence[int]
 
     @property
-    def own_words(self) -> Sequence[str]:
-        """The words after the command's name, whatever starts it."""
+    def module_words(self) -> Sequence[str]:
+        """The words after the module's name, whatever starts it."""
         start = next(place for place, word in enumerate(self.argv) if word.startswith("pyserini_sdr."))
-        return self.argv[start + len(self.command.split()) - self.command.count(" --") :]
+        return self.argv[start + 1 :]
+
+    @property
+    def own_words(self) -> Sequence[str]:
+        """The words after the command's name, sub-command included."""
+        sub = [word for word in self.command.split()[1:] if not word.startswith("--")]
+        return self.module_words[len(sub) :]
 
     @property
     def finished(self) -> bool:
