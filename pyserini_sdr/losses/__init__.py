@@ -44,6 +44,12 @@ _TABLE: tuple[tuple[str, str, str, str], ...] = (
         "SimLM, arXiv 2207.02578",
     ),
     (
+        "self-scaled",
+        "contrastive:SelfScaled",
+        "full-contrastive at τ = σ/√(ln n): the spread σ of the encoder's own similarities to n documents",
+        "ours",
+    ),
+    (
         "bixse",
         "contrastive:BiXSE",
         "binary cross entropy of σ(a·s(q,d) + b) with the grade of the query's own documents, else 0",

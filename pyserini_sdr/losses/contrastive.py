@@ -14,6 +14,9 @@ from .base import IGNORE, OWN_NEG, OWN_POS, Loss, LossBatch, Need
 from .checks import require_positive
 from .lists import Lists, masked_logsumexp, masked_mean, teacher_mean, wide
 
+_LEAST_TEMPERATURE = 1e-4
+"""Where all similarities are equal, a temperature made from their spread would be 0."""
+
 
 class InfoNCE(Loss):
     """InfoNCE with in-batch and hard negatives.
@@ -71,30 +74,85 @@ class FullContrastive(Loss):
         self.temperature = temperature
 
     def forward(self, batch: LossBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        cosine = batch.similarity == "cosine"
-        queries = batch.unit_query if cosine else batch.query
-        documents = batch.unit_document if cosine else batch.document
         lists = Lists.of(batch, "batch", pairs=True)
         logits = lists.take(batch.scores) / self.temperature
-        row, positive = lists.pairs()  # cells of "batch" lists are columns of the batch
-        query = lists.query[row]
+        loss = _against_all(batch, lists, logits, self.temperature)
+        return loss, {"accuracy": _accuracy(lists, logits)}
 
-        def total(left: Tensor, right: Tensor, mask: Tensor) -> Tensor:
-            return masked_logsumexp(wide(left @ right.T) / self.temperature, mask)
 
-        code = batch.relation.T[positive]
-        others = ~torch.eye(len(queries), dtype=torch.bool, device=query.device)
-        rivals = torch.stack(
-            [
-                masked_logsumexp(logits, lists.other)[row],
-                total(documents[positive], queries, (code != OWN_POS) & (code != IGNORE)),  # not of the pair's query
-                total(queries, queries, others)[query],
-                total(documents[positive], documents, lists.other[row]),
-            ]
+class SelfScaled(Loss):
+    """`full-contrastive` or `infonce` at the scale of the encoder's own similarities: no constant to tune.
+
+    τ = σ / √(ln n), where n is the number of documents that a query is held against (the geometric mean over queries)
+    and σ the standard deviation of its similarities to them (pooled over queries), detached and measured in every batch.
+    Normal similarities with that deviation have a softmax at τ whose entropy is ln n − σ²/(2τ²) = ½ ln n: the
+    denominator is spread over √n documents, between all of them (τ → ∞) and the nearest alone (τ → 0). The loss
+    does not change when all similarities are scaled or shifted, so it is the same task for an encoder whose
+    similarities crowd between .9 and 1, as those of raw language models do, and for one that spreads them out.
+
+    Ours: none of it is from a paper.
+
+    Args:
+        rivals: `all`: the denominator of `full-contrastive`; `documents`: that of `infonce`.
+    """
+
+    def __init__(self, rivals: Literal["all", "documents"] = "all") -> None:
+        super().__init__()
+        self.rivals = rivals
+
+    def forward(self, batch: LossBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        lists = Lists.of(batch, "batch", pairs=True)
+        scores = lists.take(batch.scores)
+        temperature = _own_temperature(scores.detach(), lists.other)
+        logits = scores / temperature
+        if self.rivals == "all":
+            loss = _against_all(batch, lists, logits, temperature)
+        else:
+            loss = -lists.log_positive(logits).mean()
+        return loss, {"accuracy": _accuracy(lists, logits), "temperature": temperature}
+
+
+def _own_temperature(scores: Tensor, mask: Tensor) -> Tensor:
+    """σ / √(ln n) of the masked cells of (R, L) scores, a scalar; see `SelfScaled`."""
+    count = mask.sum(dim=1)
+    if int(count.max()) < 2:
+        raise DataError(
+            "batch", "holds no query with two documents to be held against", remedy="give a larger --batch-size"
         )
-        own = logits[row, positive]
-        loss = softplus(torch.logsumexp(rivals, dim=0) - own)
-        return loss.mean(), {"accuracy": _accuracy(lists, logits)}
+    scores, mask, count = scores[count >= 2], mask[count >= 2], count[count >= 2]
+    mean = scores.masked_fill(~mask, 0).sum(dim=1) / count
+    squares = (scores - mean[:, None]).square().masked_fill(~mask, 0).sum(dim=1)
+    variance = (squares / (count - 1)).mean()
+    return (variance / count.to(variance.dtype).log().mean()).sqrt().clamp(min=_LEAST_TEMPERATURE)
+
+
+def _against_all(batch: LossBatch, lists: Lists, logits: Tensor, temperature: float | Tensor) -> Tensor:
+    """Mean over pairs of −log softmax of the positive, with q–d, d–q, q–q and d–d similarities in the denominator.
+
+    Args:
+        lists: of kind "batch", made with `pairs`.
+        logits: (R, L) scores of the lists over the temperature.
+    """
+    cosine = batch.similarity == "cosine"
+    queries = batch.unit_query if cosine else batch.query
+    documents = batch.unit_document if cosine else batch.document
+    row, positive = lists.pairs()  # cells of "batch" lists are columns of the batch
+    query = lists.query[row]
+
+    def total(left: Tensor, right: Tensor, mask: Tensor) -> Tensor:
+        return masked_logsumexp(wide(left @ right.T) / temperature, mask)
+
+    code = batch.relation.T[positive]
+    others = ~torch.eye(len(queries), dtype=torch.bool, device=query.device)
+    rivals = torch.stack(
+        [
+            masked_logsumexp(logits, lists.other)[row],
+            total(documents[positive], queries, (code != OWN_POS) & (code != IGNORE)),  # not of the pair's query
+            total(queries, queries, others)[query],
+            total(documents[positive], documents, lists.other[row]),
+        ]
+    )
+    return softplus(torch.logsumexp(rivals, dim=0) - logits[row, positive]).mean()
 
 
 def _accuracy(lists: Lists, logits: Tensor) -> Tensor:

@@ -26,6 +26,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("lce", {"temperature": 0.2, "in_batch": True}),
     ("full-contrastive", {}),
     ("full-contrastive", {"temperature": 0.3}),
+    ("self-scaled", {}),
+    ("self-scaled", {"rivals": "documents"}),
     ("bixse", {}),
     ("bixse", {"scale": 3.0, "bias": -1.0, "learn": False}),
     ("bixse", {"grades": "teacher", "teacher_temperature": 2.0}),

@@ -147,6 +147,25 @@ def full_contrastive(a: Arrays, *, temperature: float = 0.02, held=None) -> floa
     return mean(terms)
 
 
+def self_scaled(a: Arrays, *, rivals: str = "all", held=None) -> float | None:
+    """Either of the two at a temperature from the similarities of every query to what it is held against."""
+    s = scores(held or a)
+    variances, logs = [], []
+    for i in range(len(a.query)):
+        own = [d for q, _, others in pair_lists(a, "batch") if q == i for d in others]
+        against = sorted(set(own))
+        if len(against) >= 2:
+            values = np.array([s[i, d] for d in against])
+            variances.append(((values - values.mean()) ** 2).sum() / (len(values) - 1))
+            logs.append(math.log(len(values)))
+    if not variances:
+        return None
+    temperature = max(math.sqrt(np.mean(variances) / np.mean(logs)), 1e-4)
+    if rivals == "all":
+        return full_contrastive(a, temperature=temperature)
+    return infonce(a, temperature=temperature)
+
+
 def bixse(
     a: Arrays,
     *,

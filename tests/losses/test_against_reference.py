@@ -23,6 +23,7 @@ REFERENCE: dict[str, Callable[..., float | None]] = {
     "infonce": reference.infonce,
     "lce": reference.lce,
     "full-contrastive": reference.full_contrastive,
+    "self-scaled": reference.self_scaled,
     "bixse": reference.bixse,
     "margin-mse": reference.margin_mse,
     "tas-b": reference.tas_b,

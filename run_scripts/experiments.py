@@ -1,0 +1,291 @@
+#!/usr/bin/env python
+"""The paper's experiments on one collection, from a declared list: grids on dev, then seeds, then test once.
+
+  python run_scripts/experiments.py run_scripts/experiments/pydocs.yaml --collection pydocs --output experiments/pydocs
+  python run_scripts/experiments.py run_scripts/experiments/wiki-union.yaml --collection wiki-union --encoder raw \\
+      --transfer scifact vaswani cacm --output experiments/wiki-union --jobs 2
+  python run_scripts/experiments.py ... --list            (every run with its settings, and stop)
+  python run_scripts/experiments.py ... --only infonce    (these arms alone; give the command again for the others)
+
+The file lists arms: a loss with its settings and a grid. Every point of every grid is trained once with seed 0 and
+judged on a dev pool; arms marked `headline` are trained again at their best point with the other seeds, their
+checkpoints encode and search the whole collection, dev and test, and the transfer collections, test alone. Nothing is
+chosen after a look at test. Each training has one thread; --jobs run at a time. Costs are CPU seconds, which other work
+on the machine changes little. What is finished is skipped; OUTPUT/results.json is made from what is there, and
+`run_scripts/results.py` makes docs/results.md from that. BM25 needs Java.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pyserini_sdr.core.files import atomic_file, read_json, write_json
+from pyserini_sdr.core.progress import bar
+
+HITS = 100
+
+
+@dataclass
+class Arm:
+    """A loss, the settings it is trained with, and the grid it is tuned over.
+
+    Attributes:
+        name: of the arm.
+        loss: words of `--loss`.
+        options: of `--loss-option`, the same at every point.
+        flags: of `train`, over the common ones.
+        grid: `loss option or --flag` → values; every combination is a point.
+        teacher: its scores are needed.
+        headline: trained with all seeds and tested.
+    """
+
+    name: str
+    loss: list[str]
+    options: list[str] = field(default_factory=list)
+    flags: dict[str, Any] = field(default_factory=dict)
+    grid: dict[str, list[Any]] = field(default_factory=dict)
+    teacher: bool = False
+    headline: bool = False
+
+    def points(self) -> list[dict[str, Any]]:
+        """Every combination of the grid, as key → value."""
+        return [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
+
+
+@dataclass
+class Plan:
+    """An experiment file with the places of this call."""
+
+    declared: dict[str, Any]
+    arms: list[Arm]
+    collection: Path
+    encoder: str
+    output: Path
+    transfer: list[Path]
+    jobs: int
+
+    @property
+    def seeds(self) -> list[int]:
+        return self.declared["seeds"]
+
+    @property
+    def splits(self) -> list[str]:
+        """What checkpoints are searched with: dev splits, then test splits."""
+        return [*self.declared["dev"], *self.declared["test"]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", type=Path, help="YAML file")
+    parser.add_argument("--collection", type=Path, required=True)
+    parser.add_argument("--encoder", default="all-MiniLM-L6-v2", help="what every arm starts from")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--transfer", type=Path, nargs="*", default=[], help="collections that are only searched")
+    parser.add_argument("--only", nargs="+", help="arms (default: all)")
+    parser.add_argument("--skip-test", action="store_true", help="stop after the trainings")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--list", action="store_true")
+    args = parser.parse_args()
+    declared = yaml.safe_load(args.experiment.read_text("utf-8"))
+    arms = [Arm(**entry) for entry in declared["arms"]]
+    if unknown := set(args.only or ()) - {arm.name for arm in arms}:
+        sys.exit(f"error: --only: no arm {', '.join(sorted(unknown))}; known: {', '.join(arm.name for arm in arms)}")
+    chosen = [arm for arm in arms if not args.only or arm.name in args.only]
+    plan = Plan(declared, arms, args.collection, args.encoder, args.output, args.transfer, args.jobs)
+    if args.list:
+        for arm in chosen:
+            for point in arm.points():
+                print(f"{arm.name:28} {point}")
+        return
+    args.output.mkdir(parents=True, exist_ok=True)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    _prepare(plan, any(arm.teacher for arm in chosen))
+    _each(plan, [(arm, point, 0) for arm in chosen for point in arm.points()], "grids")
+    headline = [(arm, _best(plan, arm)) for arm in chosen if arm.headline]
+    _each(plan, [(arm, point, seed) for seed in plan.seeds for arm, point in headline], "seeds")
+    if not args.skip_test:
+        _test(plan, [(arm, point, seed) for seed in plan.seeds for arm, point in headline])
+    _record(plan)
+
+
+def _command(log: Path, *words: object) -> float:
+    """Runs a command of the package, its messages appended to a log; CPU seconds that it took."""
+    line = [sys.executable, "-m", *map(str, words)]
+    with log.open("a", encoding="utf-8") as handle:
+        print("$", *line[1:], file=handle, flush=True)
+        process = subprocess.Popen(line, stdout=handle, stderr=handle)
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"error: failed, see {log}: {' '.join(line[1:])}")
+    return usage.ru_utime + usage.ru_stime
+
+
+def _stage(plan: Plan, made: str, *words: object) -> None:
+    """Runs a command unless what it makes last is there; keeps what it cost."""
+    if (plan.output / made).exists():
+        return
+    print(f"{made}: {words[0]}", flush=True)
+    seconds = _command(plan.output / "log.txt", *words)
+    costs = plan.output / "costs.json"
+    write_json(costs, (read_json(costs) if costs.exists() else {}) | {made: round(seconds, 1)})
+
+
+def _prepare(plan: Plan, teacher: bool) -> None:
+    """Negatives, dev runs, and the cross-encoder with its scores where an arm needs them."""
+    out, collection, declared = plan.output, plan.collection, plan.declared
+    _stage(plan, "bm25/sdr_bm25.json", "pyserini_sdr.index", "bm25", "--input", collection, "--index", out / "bm25")
+    for split in plan.splits:
+        topics = collection / f"topics.{split}.tsv"
+        search = ("pyserini_sdr.search", "bm25", "--index", out / "bm25", "--topics", topics, "--hits", HITS)
+        _stage(plan, f"bm25.{split}.trec", *search, "--output", out / f"bm25.{split}.trec")
+    source = ("--bm25-index", out / "bm25") if declared["negatives"] == "bm25" else ("--index", out / "untrained.index")
+    if declared["negatives"] != "bm25":
+        _encode(plan, plan.encoder, collection, "untrained.index")
+    mine = ("pyserini_sdr.mine", "--collection", collection, *source, "--max-queries", declared["queries"])
+    _stage(plan, "groups.jsonl.json", *mine, "--negatives", 3, "--output", out / "groups.jsonl")
+    if teacher:
+        settings = declared["teacher"]
+        learn = ("pyserini_sdr.teach", "--train", "--collection", collection, "--groups", out / "groups.jsonl")
+        flags = [word for key, value in settings["train"].items() for word in (f"--{key}", value)]
+        _stage(plan, "cross/sdr_teach.json", *learn, *flags, "--dev-split", declared["dev"][0],
+               "--dev-run", out / f"bm25.{declared['dev'][0]}.trec", "--output", out / "cross")  # fmt: skip
+        score = ("pyserini_sdr.teach", "--collection", collection, "--groups", out / "groups.jsonl", "--teacher", out / "cross")
+        _stage(plan, "scored.jsonl.json", *score, "--max-length", settings["train"]["max-length"],
+               "--output", out / "scored.jsonl")  # fmt: skip
+
+
+def _name(arm: Arm, point: dict[str, Any], seed: int) -> str:
+    return "_".join([arm.name, *(f"{key.lstrip('-')}={value}" for key, value in point.items()), f"seed={seed}"])
+
+
+def _each(plan: Plan, runs: list[tuple[Arm, dict[str, Any], int]], what: str) -> None:
+    with ThreadPoolExecutor(plan.jobs) as pool:
+        list(bar(pool.map(lambda run: _train(plan, *run), runs), total=len(runs), unit="run", desc=what))
+
+
+def _train(plan: Plan, arm: Arm, point: dict[str, Any], seed: int) -> None:
+    folder = plan.output / "trainings" / _name(arm, point, seed)
+    if (folder / "run.json").exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    flags = dict(plan.declared["train"]) | arm.flags
+    options = list(arm.options)
+    for key, value in point.items():
+        if key.startswith("--"):
+            flags[key[2:]] = value
+        else:
+            options.append(f"{key}={str(value).lower() if isinstance(value, bool) else value}")
+    words = ["pyserini_sdr.train", "--collection", plan.collection, "--encoder", plan.encoder, "--seed", seed]
+    words += ["--groups", plan.output / ("scored.jsonl" if arm.teacher else "groups.jsonl"), "--loss", *arm.loss]
+    words += ["--loss-option", *options] if options else []
+    dev = plan.declared["dev"][0]
+    words += ["--dev-split", dev, "--dev-run", plan.output / f"bm25.{dev}.trec"]
+    words += [word for key, value in flags.items() for word in (f"--{key}", value)]
+    seconds = _command(folder / "log.txt", *words, "--overwrite", "--output", folder / "checkpoint")
+    manifest = read_json(folder / "checkpoint" / "sdr_train.json")
+    log = read_json(folder / "checkpoint" / "train_log.json")
+    if not arm.headline:
+        for path in (folder / "checkpoint").glob("*.safetensors"):
+            path.unlink()  # dozens of runs; the figures are what is kept
+    facts = {key: manifest["selection"][key] for key in ("dev", "untrained", "best", "best_step")}
+    facts |= {"steps": manifest["steps"], "triples": manifest["triples"], "cpu_seconds": round(seconds, 1)}
+    facts |= {"train_seconds": manifest["train_seconds"], "curve": log["dev"]}
+    write_json(folder / "run.json", {"arm": arm.name, "point": point, "seed": seed} | facts)
+
+
+def _finished(plan: Plan) -> list[dict[str, Any]]:
+    return [read_json(path) for path in sorted((plan.output / "trainings").glob("*/run.json"))]
+
+
+def _best(plan: Plan, arm: Arm) -> dict[str, Any]:
+    """The point of the grid that did best on the dev pool with seed 0; the first of equals."""
+    runs = {json.dumps(run["point"]): run["best"] for run in _finished(plan) if (run["arm"], run["seed"]) == (arm.name, 0)}
+    return max(arm.points(), key=lambda point: runs[json.dumps(point)])
+
+
+def _encode(plan: Plan, encoder: object, corpus: Path, index: str) -> None:
+    lengths = plan.declared["train"]
+    _stage(plan, f"{index}/sdr_index.json", "pyserini_sdr.encode", "input", "--corpus", corpus,
+           "output", "--embeddings", plan.output / index, "--to-faiss",
+           "encoder", "--encoder", encoder, "--max-length", lengths["max-length"])  # fmt: skip
+
+
+def _test(plan: Plan, runs: list[tuple[Arm, dict[str, Any], int]]) -> None:
+    """Runs of every checkpoint, and of the encoder as it was, over dev, test and the transfer collections."""
+    systems: list[tuple[str, object, bool]] = [("untrained", plan.encoder, True)]
+    for arm, point, seed in runs:
+        checkpoint = plan.output / "trainings" / _name(arm, point, seed) / "checkpoint"
+        systems.append((f"{arm.name}.{seed}", checkpoint, seed == plan.seeds[0]))
+    with ThreadPoolExecutor(plan.jobs) as pool:
+        done = pool.map(lambda system: _search(plan, *system), systems)
+        list(bar(done, total=len(systems), unit="system", desc="test"))
+    for place in plan.transfer:
+        index = plan.output / f"bm25.{place.name}"
+        _stage(plan, f"{index.name}/sdr_bm25.json", "pyserini_sdr.index", "bm25", "--input", place, "--index", index)
+        run = plan.output / "runs" / f"bm25.{place.name}.trec"
+        _stage(plan, f"runs/{run.name}.json", "pyserini_sdr.search", "bm25", "--index", index, "--topics",
+               place / "topics.test.tsv", "--hits", HITS, "--output", run)  # fmt: skip
+
+
+def _search(plan: Plan, name: str, encoder: object, transfers: bool) -> None:
+    runs = plan.output / "runs"
+    runs.mkdir(exist_ok=True)
+    places = [(plan.collection, plan.splits, "")]
+    places += [(place, ["test"], f"{place.name}.") for place in plan.transfer if transfers]
+    for place, splits, prefix in places:
+        wanted = [(split, runs / f"{name}.{prefix}{split}.trec") for split in splits]
+        if all(run.exists() for _, run in wanted):
+            continue
+        index = f"indexes/{name}.{prefix}index"
+        _encode(plan, encoder, place, index)
+        for split, run in wanted:
+            _stage(plan, f"runs/{run.name}", "pyserini_sdr.search", "dense", "--index", plan.output / index,
+                   "--topics", place / f"topics.{split}.tsv", "--hits", HITS, "--output", run)  # fmt: skip
+        shutil.rmtree(plan.output / index)
+
+
+def _record(plan: Plan) -> None:
+    """OUTPUT/results.json, and the runs zipped for keeping."""
+    kept = plan.output / "kept"
+    kept.mkdir(exist_ok=True)
+    splits = [*plan.declared["keep"], *(f"{place.name}.test" for place in plan.transfer)]
+    runs = [run for split in splits for run in sorted((plan.output / "runs").glob(f"*.{split}.trec"))]
+    for run in runs:
+        packed = kept / f"{run.name}.gz"
+        if not packed.exists():
+            with atomic_file(packed, "wb") as handle:
+                handle.write(gzip.compress(run.read_bytes(), mtime=0))
+    costs = plan.output / "costs.json"
+    write_json(
+        plan.output / "results.json",
+        {
+            "experiment": plan.declared,
+            "collection": plan.collection.name,
+            "encoder": plan.encoder,
+            "costs": read_json(costs) if costs.exists() else {},
+            "best": {a.name: _best(plan, a) for a in plan.arms if a.headline and _complete(plan, a)},
+            "runs": _finished(plan),
+        },
+    )
+
+
+def _complete(plan: Plan, arm: Arm) -> bool:
+    done = [run["point"] for run in _finished(plan) if (run["arm"], run["seed"]) == (arm.name, 0)]
+    return all(point in done for point in arm.points())
+
+
+if __name__ == "__main__":
+    main()
