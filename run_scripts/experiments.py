@@ -50,6 +50,7 @@ class Arm:
         grid: `loss option or --flag` → values; every combination is a point.
         teacher: its scores are needed.
         headline: trained with all seeds and tested.
+        seeds: of a headline arm, if not all.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Arm:
     grid: dict[str, list[Any]] = field(default_factory=dict)
     teacher: bool = False
     headline: bool = False
+    seeds: list[int] | None = None
 
     def points(self) -> list[dict[str, Any]]:
         """Every combination of the grid, as key → value."""
@@ -115,9 +117,14 @@ def main() -> None:
     _prepare(plan, any(arm.teacher for arm in chosen))
     _each(plan, [(arm, point, 0) for arm in chosen for point in arm.points()], "grids")
     headline = [(arm, _best(plan, arm)) for arm in chosen if arm.headline]
-    _each(plan, [(arm, point, seed) for seed in plan.seeds for arm, point in headline], "seeds")
+    repeated = [
+        (arm, point, seed) for seed in plan.seeds for arm, point in headline if seed in (arm.seeds or plan.seeds)
+    ]
+    _each(plan, repeated, "seeds")
     if not args.skip_test:
-        _test(plan, [(arm, point, seed) for seed in plan.seeds for arm, point in headline])
+        _test(plan, repeated)
+        _fuse(plan)
+        _evaluate(plan, headline)
     _record(plan)
 
 
@@ -151,6 +158,10 @@ def _prepare(plan: Plan, teacher: bool) -> None:
         topics = collection / f"topics.{split}.tsv"
         search = ("pyserini_sdr.search", "bm25", "--index", out / "bm25", "--topics", topics, "--hits", HITS)
         _stage(plan, f"bm25.{split}.trec", *search, "--output", out / f"bm25.{split}.trec")
+    pool = out / "pool.trec"
+    if not pool.exists():  # the hard documents of the dev pool: BM25's first three
+        with (out / f"bm25.{declared['dev'][0]}.trec").open() as lines, atomic_file(pool) as handle:
+            handle.writelines(line for line in lines if int(line.split()[3]) <= 3)
     source = ("--bm25-index", out / "bm25") if declared["negatives"] == "bm25" else ("--index", out / "untrained.index")
     if declared["negatives"] != "bm25":
         _encode(plan, plan.encoder, collection, "untrained.index")
@@ -162,9 +173,9 @@ def _prepare(plan: Plan, teacher: bool) -> None:
         flags = [word for key, value in settings["train"].items() for word in (f"--{key}", value)]
         _stage(plan, "cross/sdr_teach.json", *learn, *flags, "--dev-split", declared["dev"][0],
                "--dev-run", out / f"bm25.{declared['dev'][0]}.trec", "--output", out / "cross")  # fmt: skip
-        score = ("pyserini_sdr.teach", "--collection", collection, "--groups", out / "groups.jsonl", "--teacher", out / "cross")
-        _stage(plan, "scored.jsonl.json", *score, "--max-length", settings["train"]["max-length"],
-               "--output", out / "scored.jsonl")  # fmt: skip
+        score = ("pyserini_sdr.teach", "--collection", collection, "--groups", out / "groups.jsonl")
+        length = ("--max-length", settings["train"]["max-length"])
+        _stage(plan, "scored.jsonl.json", *score, "--teacher", out / "cross", *length, "--output", out / "scored.jsonl")
 
 
 def _name(arm: Arm, point: dict[str, Any], seed: int) -> str:
@@ -192,7 +203,7 @@ def _train(plan: Plan, arm: Arm, point: dict[str, Any], seed: int) -> None:
     words += ["--groups", plan.output / ("scored.jsonl" if arm.teacher else "groups.jsonl"), "--loss", *arm.loss]
     words += ["--loss-option", *options] if options else []
     dev = plan.declared["dev"][0]
-    words += ["--dev-split", dev, "--dev-run", plan.output / f"bm25.{dev}.trec"]
+    words += ["--dev-split", dev, "--dev-run", plan.output / "pool.trec"]
     words += [word for key, value in flags.items() for word in (f"--{key}", value)]
     seconds = _command(folder / "log.txt", *words, "--overwrite", "--output", folder / "checkpoint")
     manifest = read_json(folder / "checkpoint" / "sdr_train.json")
@@ -212,7 +223,9 @@ def _finished(plan: Plan) -> list[dict[str, Any]]:
 
 def _best(plan: Plan, arm: Arm) -> dict[str, Any]:
     """The point of the grid that did best on the dev pool with seed 0; the first of equals."""
-    runs = {json.dumps(run["point"]): run["best"] for run in _finished(plan) if (run["arm"], run["seed"]) == (arm.name, 0)}
+    runs = {
+        json.dumps(run["point"]): run["best"] for run in _finished(plan) if (run["arm"], run["seed"]) == (arm.name, 0)
+    }
     return max(arm.points(), key=lambda point: runs[json.dumps(point)])
 
 
@@ -255,6 +268,49 @@ def _search(plan: Plan, name: str, encoder: object, transfers: bool) -> None:
             _stage(plan, f"runs/{run.name}", "pyserini_sdr.search", "dense", "--index", plan.output / index,
                    "--topics", place / f"topics.{split}.tsv", "--hits", HITS, "--output", run)  # fmt: skip
         shutil.rmtree(plan.output / index)
+
+
+def _fuse(plan: Plan) -> None:
+    """BM25 with the first seed of the arms that the file names; the weight is tuned on the first dev split."""
+    out, runs, dev = plan.output, plan.output / "runs", plan.declared["dev"][0]
+    for name in plan.declared["fused"]:
+        system = name if name == "untrained" else f"{name}.{plan.seeds[0]}"
+        pair = [(runs / f"{system}.{split}.trec", out / f"bm25.{split}.trec") for split in plan.splits]
+        tuned = out / "tuned" / f"{name}.json"
+        tuned.parent.mkdir(exist_ok=True)
+        _stage(plan, f"tuned/{name}.json", "pyserini_sdr.search", "tune", "--runs", *pair[0], "--normalization",
+               "min-max", "z-score", "--qrels", plan.collection / f"qrels.{dev}.txt", "--output", tuned)  # fmt: skip
+        for split, both in zip(plan.splits, pair, strict=True):
+            made = f"runs/{name}+bm25.{split}.trec"
+            fuse = ("pyserini_sdr.run", "fuse", "--tuned", tuned, "--runs", *both, "--hits", HITS)
+            _stage(plan, made, *fuse, "--output", out / made)
+
+
+def _evaluate(plan: Plan, headline: list[tuple[Arm, dict[str, Any]]]) -> None:
+    """Tables, tests and reports of every split: seeds averaged topic by topic."""
+    out, declared = plan.output, plan.declared
+    places = [(split, plan.collection / f"qrels.{split}.txt", f"{split}.trec") for split in plan.splits]
+    places += [(place.name, place / "qrels.test.txt", f"{place.name}.test.trec") for place in plan.transfer]
+    for name, qrels, ending in places:
+        single = [out / f"bm25.{ending}"] if (out / f"bm25.{ending}").exists() else [out / "runs" / f"bm25.{ending}"]
+        single += [out / "runs" / f"untrained.{ending}"]
+        fused = [] if name in (place.name for place in plan.transfer) else declared["fused"]
+        single += [out / "runs" / f"{arm}+bm25.{ending}" for arm in fused]
+        names = ["bm25", "untrained", *(f"{arm}+bm25" for arm in fused)]
+        seeds = []
+        for arm, _ in headline:
+            found = [out / "runs" / f"{arm.name}.{seed}.{ending}" for seed in arm.seeds or plan.seeds]
+            found = [str(run) for run in found if run.exists()]  # transfer is of the first seed
+            if len(found) > 1:
+                seeds.append(f"{arm.name}={','.join(found)}")
+            else:
+                names.append(arm.name)
+                single += found
+        against = [arm for arm in declared["baselines"] if arm in ("untrained", *(a.name for a, _ in headline))]
+        _stage(plan, f"evaluation/{name}/results.json", "pyserini_sdr.evaluate", "--qrels", qrels, "--runs", *single,
+               "--names", *names, *(["--seeds", *seeds] if seeds else []), "--baseline", *against, "--metrics",
+               "nDCG@10", "RR@10", "R@100", "--equivalence-margin", declared["equivalent"],
+               "--output", out / "evaluation" / name)  # fmt: skip
 
 
 def _record(plan: Plan) -> None:
