@@ -11,8 +11,8 @@ The file lists arms: a loss with its settings and a grid. Every point of every g
 judged on a dev pool; arms marked `headline` are trained again at their best point with the other seeds, their
 checkpoints encode and search the whole collection, dev and test, and the transfer collections, test alone. Nothing is
 chosen after a look at test. Each training has one thread; --jobs run at a time. Costs are CPU seconds, which other work
-on the machine changes little. What is finished is skipped; OUTPUT/results.json is made from what is there, and
-`run_scripts/results.py` makes docs/results.md from that. BM25 needs Java.
+on the machine changes little. What is finished is skipped. OUTPUT/kept is made from what is there: it belongs in
+runs/experiments/NAME, and `run_scripts/results.py` makes the tables of docs/results.md from that. BM25 needs Java.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import gzip
 import itertools
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from typing import Any
 import yaml
 
 from pyserini_sdr.core.files import atomic_file, read_json, write_json
+from pyserini_sdr.core.manifest import versions
 from pyserini_sdr.core.progress import bar
 
 HITS = 100
@@ -314,7 +316,7 @@ def _evaluate(plan: Plan, headline: list[tuple[Arm, dict[str, Any]]]) -> None:
 
 
 def _record(plan: Plan) -> None:
-    """OUTPUT/results.json, and the runs zipped for keeping."""
+    """OUTPUT/kept, which is what `runs/experiments/` has: figures of trainings and evaluations, and zipped runs."""
     kept = plan.output / "kept"
     kept.mkdir(exist_ok=True)
     splits = [*plan.declared["keep"], *(f"{place.name}.test" for place in plan.transfer)]
@@ -324,18 +326,46 @@ def _record(plan: Plan) -> None:
         if not packed.exists():
             with atomic_file(packed, "wb") as handle:
                 handle.write(gzip.compress(run.read_bytes(), mtime=0))
-    costs = plan.output / "costs.json"
+    costs, pretraining = plan.output / "costs.json", Path(plan.encoder) / "sdr_pretrain.json"
     write_json(
-        plan.output / "results.json",
+        kept / "results.json",
         {
             "experiment": plan.declared,
             "collection": plan.collection.name,
-            "encoder": plan.encoder,
+            "encoder": Path(plan.encoder).name,
+            "pretraining": _facts(read_json(pretraining)) if pretraining.exists() else None,
+            "machine": {"platform": platform.platform(), "cores": len(os.sched_getaffinity(0))},
+            "versions": versions(),
             "costs": read_json(costs) if costs.exists() else {},
             "best": {a.name: _best(plan, a) for a in plan.arms if a.headline and _complete(plan, a)},
             "runs": _finished(plan),
+            "evaluations": {
+                path.parent.name: _evaluation(read_json(path))
+                for path in sorted((plan.output / "evaluation").glob("*/results.json"))
+            },
+            "tuned": {path.stem: _tuned(read_json(path)) for path in sorted((plan.output / "tuned").glob("*.json"))},
         },
     )
+
+
+def _facts(pretraining: dict[str, Any]) -> dict[str, Any]:
+    return {key: pretraining[key] for key in ("spec", "steps", "documents", "held_out", "train_seconds")}
+
+
+def _evaluation(found: dict[str, Any]) -> dict[str, Any]:
+    """Without the paths of the machine that it was made on."""
+    keys = ("name", "means", "intervals", "spread", "counts")
+    return {
+        "measures": found["measures"],
+        "baselines": found["baselines"],
+        "correction": found["correction"],
+        "runs": [{key: run[key] for key in keys} | {"seeds": len(run["seeds"])} for run in found["runs"]],
+        "comparisons": found["comparisons"],
+    }
+
+
+def _tuned(found: dict[str, Any]) -> dict[str, Any]:
+    return {key: found[key] for key in ("rule", "options")}
 
 
 def _complete(plan: Plan, arm: Arm) -> bool:

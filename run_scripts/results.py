@@ -1,0 +1,179 @@
+#!/usr/bin/env python
+"""Writes the tables of docs/results.md from runs/experiments/*/results.json, which `experiments.py` made.
+
+  python run_scripts/results.py            (--check: exit status 1 if the page is not what the files say)
+
+The page's prose is by hand; each table stands between `<!-- begin NAME -->` and `<!-- end NAME -->`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "results.md"
+METRIC = "ndcg_cut_10"
+SELF = ("static-margin", "adaptive-margin", "distributed-margin", "infonce", "self-scaled")
+TAUGHT = ("margin-mse", "kl")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing")
+    args = parser.parse_args()
+    before = PAGE.read_text("utf-8")
+    after = page(before)
+    if args.check:
+        sys.exit(f"{PAGE.name} is not what runs/experiments say" if before != after else 0)
+    PAGE.write_text(after, "utf-8")
+
+
+def page(text: str) -> str:
+    """The page with every table made anew."""
+    experiments = {
+        path.parent.name: json.loads(path.read_text("utf-8"))
+        for path in sorted((ROOT / "runs" / "experiments").glob("*/results.json"))
+    }
+
+    def fill(match: re.Match[str]) -> str:
+        kind, _, rest = match[1].partition(" ")
+        name, _, argument = rest.partition(" ")
+        lines = TABLES[kind](experiments[name], *([argument] if argument else []))
+        return f"<!-- begin {match[1]} -->\n{lines}\n<!-- end -->"
+
+    return re.sub(r"<!-- begin ([^>]*?) -->\n.*?<!-- end -->", fill, text, flags=re.DOTALL)
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A markdown table; all columns but the first are numbers."""
+    header = list(header)
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *map(list, rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def runs_of(experiment: dict[str, Any], arm: str, seed: int | None = 0) -> list[dict[str, Any]]:
+    return [run for run in experiment["runs"] if run["arm"] == arm and seed in (None, run["seed"])]
+
+
+def budget(experiment: dict[str, Any]) -> str:
+    """The settings that all arms share."""
+    declared = experiment["experiment"]
+    flags = ", ".join(f"`{key}` {value}" for key, value in declared["train"].items())
+    dev = next(run["dev"] for run in experiment["runs"] if run["seed"] == 0)
+    return f"{declared['queries']:,} training queries, negatives by {declared['negatives']}; {flags}. Dev: {dev}."
+
+
+def static(experiment: dict[str, Any]) -> str:
+    """The sweep of static margins: best on dev, and after the last step."""
+    found = {tuple(run["point"].values()): run for run in runs_of(experiment, "static-margin")}
+    margins = sorted({margin for margin, *_ in found})
+    rows = []
+    for in_batch in sorted({in_batch for _, *rest in found for in_batch in rest}):
+        runs = [found[margin, in_batch] for margin in margins]
+        name = "in-batch negatives" if in_batch else "own negatives"
+        rows.append([name, *(f"{run['best']:.3f}" for run in runs)])
+    return table(["margin", *(f"{margin:g}" for margin in margins)], rows)
+
+
+def grids(experiment: dict[str, Any], names: str) -> str:
+    """Every point of some arms: best on dev with its step, and after the last step."""
+    rows = []
+    for arm in names.split():
+        for run in runs_of(experiment, arm):
+            point = ", ".join(f"{key.lstrip('-').rpartition('.')[2]} {value}" for key, value in run["point"].items())
+            curve = [entry[METRIC] for entry in run["curve"]]
+            rows.append([f"`{arm}`" + (f" {point}" if point else ""), f"{run['best']:.3f}", str(run["best_step"]),
+                         f"{curve[-1]:.3f}", f"{run['best'] - run['untrained']:+.3f}"])  # fmt: skip
+    return table(["arm", "best on dev", "at step", "after the last", "best − untrained"], rows)
+
+
+def systems(experiment: dict[str, Any], split: str) -> str:
+    """The headline table of a split, with tests against the experiment's baselines."""
+    found = experiment["evaluations"][split]
+    measures = found["measures"]
+    against = found["baselines"]
+    rows = []
+    for run in found["runs"]:
+        cells = [f"`{run['name']}`" if run["name"] in (*SELF, *TAUGHT) else run["name"]]
+        for measure in measures:
+            text = f"{run['means'][measure]:.4f}"
+            if measure == METRIC:
+                low, high = run["intervals"][measure]
+                text += f" [{low:.3f}, {high:.3f}]"
+                if run["spread"]:
+                    text += f" ± {run['spread'][measure]['sd']:.4f} ({run['seeds']})"
+            cells.append(text)
+        cells += [_difference(found, run["name"], base) for base in against]
+        rows.append(cells)
+    names = ["nDCG@10 [95 %] ± sd of seeds (seeds)", *measures[1:], *(f"− {base} (p)" for base in against)]
+    return table(["system", *names], rows)
+
+
+def _difference(found: dict[str, Any], run: str, base: str) -> str:
+    for comparison in found["comparisons"]:
+        if (comparison["run"], comparison["baseline"], comparison["measure"]) == (run, base, METRIC):
+            p = comparison["p_corrected"]
+            text = f"{comparison['difference']:+.4f} ({'<.001' if p < 0.001 else f'{p:.3f}'})"
+            equivalent = comparison.get("equivalence_p_corrected")
+            return text + (" ≈" if equivalent is not None and equivalent < 0.05 else "")
+    return ""
+
+
+def cost(experiment: dict[str, Any]) -> str:
+    """What the best point of each arm costs, and when it passes what a teacher's student ends with."""
+    costs = experiment["costs"]
+    teacher = sum(costs.get(name, 0.0) for name in ("cross/sdr_teach.json", "scored.jsonl.json"))
+    students = {arm: _mean_curve(experiment, arm) for arm in TAUGHT if runs_of(experiment, arm)}
+    rows = []
+    for arm in (*SELF, *TAUGHT):
+        runs = _repeated(experiment, arm)
+        if not runs:
+            continue
+        curve = _mean_curve(experiment, arm)
+        seconds = statistics.mean(run["cpu_seconds"] for run in runs)
+        total = seconds + (teacher if arm in TAUGHT else 0.0)
+        cells = [f"`{arm}`", str(len(runs)), f"{max(curve.values()):.3f}", f"{seconds:.0f}", f"{total:.0f}"]
+        cells += [_reaches(curve, max(student.values())) for student in students.values()]
+        rows.append(cells)
+    names = ["seeds", "best mean on dev", "CPU s of a training", "with its teacher"]
+    return table(["arm", *names, *(f"triples to reach `{arm}`'s best" for arm in students)], rows)
+
+
+def _repeated(experiment: dict[str, Any], arm: str) -> list[dict[str, Any]]:
+    """The trainings of an arm's best point, all seeds."""
+    best = experiment["best"].get(arm)
+    return [run for run in runs_of(experiment, arm, None) if run["point"] == best]
+
+
+def _mean_curve(experiment: dict[str, Any], arm: str) -> dict[int, float]:
+    """Triples → dev metric, mean over the seeds of the arm's best point."""
+    runs = _repeated(experiment, arm)
+    curves: dict[int, list[float]] = {}
+    for run in runs:
+        for entry in run["curve"]:
+            triples = entry["step"] * run["triples"] // run["steps"]
+            curves.setdefault(triples, []).append(entry[METRIC])
+    return {triples: statistics.mean(values) for triples, values in curves.items() if len(values) == len(runs)}
+
+
+def _reaches(curve: dict[int, float], goal: float) -> str:
+    """The first point of a curve at or above a goal, as triples and share of the curve's length."""
+    whole = max(curve)
+    found = next((triples for triples in sorted(curve) if curve[triples] >= goal), None)
+    return "not reached" if found is None else f"{found:,} ({100 * found / whole:.0f} %)"
+
+
+TABLES: dict[str, Callable[..., str]] = {
+    "budget": budget, "static": static, "grids": grids, "systems": systems, "cost": cost,
+}  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
