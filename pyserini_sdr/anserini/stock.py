@@ -187,7 +187,7 @@ def trec_eval_commands(
 ) -> list[StockCommand]:
     """`pyserini.eval.trec_eval` for measures named as in `trec.names`; `judged_K` is none of trec_eval's, and left out.
 
-    `recip_rank_cut_10` is `-M 10 -m recip_rank` and `map(rel=2)` is `-l 2 -m map`; -M and -l hold for every measure of a
+    `recip_rank_cut_10` is `-M 10 -m recip_rank`, `map(rel=2)` is `-l 2 -m map`; -M and -l hold for every measure of a
     command, so such measures get commands of their own.
 
     Args:

@@ -1,7 +1,7 @@
 """Measures of runs: trec_eval's names and numbers, over all judged topics (`trec_eval -c`), topic by topic.
 
-The numbers come from trec_eval's code through pytrec_eval-terrier. Added are `recip_rank_cut_K`, the ranking cut to K in
-trec_eval's order, then `recip_rank`, as `trec_eval -M K -m recip_rank` gives it (MS MARCO's MRR@10 is K = 10), and
+The numbers come from trec_eval's code through pytrec_eval-terrier. Added are `recip_rank_cut_K`, the ranking cut to K
+in trec_eval's order, then `recip_rank`, as `trec_eval -M K -m recip_rank` gives it (MS MARCO's MRR@10 is K = 10), and
 `judged_K`, the share of judged documents among the first K retrieved (ir_measures' Judged@K).
 """
 

@@ -10,9 +10,8 @@ import time
 import pytest
 
 from pyserini_sdr.core.command import main
-from pyserini_sdr.core.options import build
-from pyserini_sdr.evaluate.command import COMMAND, EvaluateOptions
-from pyserini_sdr.trec.measures import DEFAULT_MEASURES, evaluate_run
+from pyserini_sdr.evaluate.command import COMMAND
+from pyserini_sdr.trec.measures import evaluate_run
 from pyserini_sdr.trec.qrels import read_qrels
 
 
@@ -74,7 +73,9 @@ def test_output_directory(common, files, tmp_path, capsys):
     output = tmp_path / "evaluation"
     argv = [*common, "--metrics", "map", "--topics", files / "topics.tsv", "--output", output, "--per-query"]
     assert evaluate(*argv) == 0
-    assert sorted(p.name for p in output.iterdir()) == ["report.html", "results.json", "table.csv", "table.md"]
+    assert sorted(p.name for p in output.iterdir()) == [
+        *("per_query.csv", "report.html", "results.json", "table.csv", "table.md", "table.tex")
+    ]
     assert (output / "table.md").read_text() == capsys.readouterr().out
     results = json.loads((output / "results.json").read_text())
     assert results["kind"] == "evaluation"
@@ -127,7 +128,3 @@ def test_help_is_light(module):
     assert done.returncode == 0, done.stderr
     assert "examples:" in done.stdout
     assert time.perf_counter() - start < 10
-
-
-def test_default_metrics_are_the_engines():
-    assert build(EvaluateOptions, {"qrels": "q", "runs": ["r"]}).metrics == list(DEFAULT_MEASURES)

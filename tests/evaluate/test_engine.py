@@ -44,7 +44,7 @@ def test_means_tests_and_correction(files):
     assert comparison.interval[0] < comparison.difference < comparison.interval[1]
     assert comparison.significant
     assert comparison.wins + comparison.ties + comparison.losses == 60
-    assert result.family_size == 3
+    assert result.family == pairs
     assert result.comparison("bm25", "bm25", "ndcg_cut_10") is None
 
 
