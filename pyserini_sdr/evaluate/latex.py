@@ -17,7 +17,7 @@ _ESCAPES = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': "''",
     "±": r"$\pm$",
     "−": "$-$",
 } | {character: f"\\{character}" for character in "&%$#_"}
@@ -61,7 +61,7 @@ def _table(header: Iterable[str], rows: Sequence[Sequence[str]], left: int, capt
     """A table whose first `left` columns are text."""
     header = list(header)
     lines = [
-        *(r"\begin{table}", r"\centering", f"\\caption{{{caption}}}", f"\\label{{tab:{label}}}"),
+        *(r"\begin{table}", r"\centering\small", f"\\caption{{{caption}}}", f"\\label{{tab:{label}}}"),
         f"\\begin{{tabular}}{{{'l' * left}{'r' * (len(header) - left)}}}",
         *(r"\toprule", " & ".join(header) + r" \\", r"\midrule"),
         *(" & ".join(row) + r" \\" for row in rows),

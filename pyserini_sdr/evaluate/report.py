@@ -59,7 +59,7 @@ def write_report(
         intervals=_intervals(evaluation),
         differences=_differences(evaluation),
         recall=_recall(evaluation),
-        sections=[_section(heading, content) for heading, content in sections],
+        sections=_sections(sections),
         seeds=_cells(*tables.seeds_table(evaluation)),
         equivalence=_cells(*tables.equivalence_table(evaluation)),
         judged=_cells(*_judged(evaluation)),
@@ -71,11 +71,18 @@ def write_report(
         handle.write(page)
 
 
-def _section(heading: str, content: str | Sequence[Sequence[Any]]) -> dict[str, Any]:
-    if isinstance(content, str):
-        return {"heading": heading, "markup": Markup(content), "table": None}
-    header, *rows = content
-    return {"heading": heading, "markup": None, "table": _cells(header, rows)}
+def _sections(sections: Sequence[Section]) -> list[dict[str, Any]]:
+    """Tables with their headings, and plots, those that follow each other side by side."""
+    found: list[dict[str, Any]] = []
+    for heading, content in sections:
+        if not isinstance(content, str):
+            header, *rows = content
+            found.append({"heading": heading, "table": _cells(header, rows)})
+        elif found and "plots" in found[-1]:
+            found[-1]["plots"].append((heading, Markup(content)))
+        else:
+            found.append({"plots": [(heading, Markup(content))]})
+    return found
 
 
 _NUMBER = re.compile(r"<?([-+]?[\d,]*\.?\d+(?:e[-+]?\d+)?)(?:\s*[\[(].*)?")
@@ -104,7 +111,7 @@ def _cells(header: Sequence[Any], rows: Sequence[Sequence[Any]]) -> dict[str, An
 
 def _judged(evaluation: Evaluation) -> tables.Table:
     """Judged share of the first documents, and how many are not judged."""
-    header = ["run", *(f"judged@{k} (unjudged of retrieved)" for k in HOLE_DEPTHS)]
+    header = ["run", *(f"judged@{k} (holes)" for k in HOLE_DEPTHS)]
     return header, [
         [run.name, *(f"{1 - h.share:.4f} ({h.unjudged:,} of {h.documents:,})" for h in run.counts.holes)]
         for run in evaluation.runs
