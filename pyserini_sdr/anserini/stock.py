@@ -188,25 +188,30 @@ def trec_eval_commands(
     """`pyserini.eval.trec_eval` for measures named as in `trec.names`; `judged_K` is none of trec_eval's, and left out.
 
     `recip_rank_cut_10` is `-M 10 -m recip_rank`, `map(rel=2)` is `-l 2 -m map`; -M and -l hold for every measure of a
-    command, so such measures get commands of their own.
+    command, so such measures get commands of their own. Of `-m P.5 -m P.10` trec_eval heeds one: it is `-m P.5,10`.
 
     Args:
         complete: average over all judged queries (`-c`), not only those retrieved.
         relevance_level: of measures that name none.
     """
-    by_flags: dict[tuple[str | None, int | None], list[str]] = {}
+    by_flags: dict[tuple[str | None, int | None], dict[str, list[str]]] = {}
     for measure in map(parse, measures):
         level = 1 if measure.graded else measure.level or relevance_level
         flags = (measure.cut if measure.base == "recip_rank_cut" else None, level if level > 1 else None)
-        name = f"{measure.base}.{measure.cut}" if measure.cut else measure.base
         if measure.base != "judged":
-            by_flags.setdefault(flags, []).append("recip_rank" if flags[0] else name)
+            cuts = by_flags.setdefault(flags, {}).setdefault("recip_rank" if flags[0] else measure.base, [])
+            if measure.cut and not flags[0] and measure.cut not in cuts:
+                cuts.append(measure.cut)
     return [
         StockCommand(
             "pyserini.eval.trec_eval",
             (
                 *_arguments("-c", complete, "-q", per_query, "-M", depth, "-l", level),
-                *(word for name in dict.fromkeys(names) for word in ("-m", name)),
+                *(
+                    word
+                    for base, cuts in names.items()
+                    for word in ("-m", ".".join(filter(None, [base, ",".join(cuts)])))
+                ),
                 str(qrels),
                 str(run),
             ),
