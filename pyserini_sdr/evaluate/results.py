@@ -165,8 +165,10 @@ class Evaluation:
         notes = [f"Means over all {judged} judged topics (trec_eval -c); [95 % interval: percentile bootstrap]."]
         if self.preset is not None:
             preset = PRESETS[self.preset]
-            differ = f"; it has {preset.topics:,} judged topics, these qrels {judged:,}: not the official ones"
-            notes.insert(0, f"Preset {self.preset}: {preset.task}{differ * (preset.topics not in (None, judged))}.")
+            text = f"Preset {self.preset}: {preset.task}"
+            if preset.topics not in (None, judged):
+                text += f"; it has {preset.topics:,} judged topics, these qrels {judged:,}: not the official ones"
+            notes.insert(0, f"{text}.")
         if self.relevance_level != 1:
             notes.append(
                 f"Documents are relevant from grade {self.relevance_level} (trec_eval -l), if no rel= is given."
