@@ -108,6 +108,14 @@ def test_columns_of_numbers_are_sorted_as_numbers(files, tmp_path):
     assert re.findall(r'data-value="([^"]*)"', body) == ["1024.0", "0.5", "-3.0"]
 
 
+def test_a_short_row_with_a_long_text_spans_the_table(files, tmp_path):
+    result = evaluate_runs(files / "qrels.txt", {"a": files / "bm25.txt"}, metrics=["AP"])
+    words = "word " * 40
+    write_report(tmp_path / "r.html", result, title="t", sections=[("T", [["run", "n"], ["a", "1"], [words]])])
+    body = (tmp_path / "r.html").read_text().partition("<h2>T</h2>")[2].partition("</table>")[0]
+    assert f'class="prose" colspan="2">{words}</td>' in body
+
+
 def test_long_topic_lists_are_cut_and_say_so(files, tmp_path, monkeypatch):
     monkeypatch.setattr("pyserini_sdr.evaluate.report.MAX_TOPICS", 10)
     runs = {"a": files / "bm25.txt", "b": files / "tuned.txt"}
