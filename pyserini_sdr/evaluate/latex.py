@@ -30,7 +30,9 @@ def escape(text: str) -> str:
 
 def latex(evaluation: Evaluation) -> str:
     """Tables to put into a paper; the comments before them tell how the numbers came about."""
-    comments = [*evaluation.notes(), "The same means by trec_eval, for each RUN:", *evaluation.trec_eval()]
+    comments = evaluation.notes()
+    if commands := evaluation.trec_eval():
+        comments += ["The same means by trec_eval, for each RUN:", *commands]
     found = "".join(f"% {' '.join(line.split())}\n" for line in [*comments, r"Needs \usepackage{booktabs}."])
     labels = [escape(parse(measure).label) for measure in evaluation.measures]
     found += _table(["Run", *labels], _means(evaluation), 1, _caption(evaluation), "means")

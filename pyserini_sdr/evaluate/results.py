@@ -155,7 +155,7 @@ class Evaluation:
         return [(c.run, c.baseline) for c in self.comparisons if c.measure == self.measures[0]]
 
     def trec_eval(self) -> list[str]:
-        """Commands that print the same means with trec_eval's binary; `RUN` stands for a run file."""
+        """Commands that print the same means with trec_eval's binary, where it has the measure; `RUN` is a run file."""
         commands = trec_eval_commands(self.qrels, "RUN", self.measures, relevance_level=self.relevance_level)
         return [str(command) for command in commands]
 

@@ -65,7 +65,8 @@ def markdown(evaluation: Evaluation, *, per_query: bool = False) -> str:
             parts.append(markdown_table(header, rows))
     notes = [legend(evaluation), *evaluation.notes()]
     parts.append("\n".join(f"- {_plain(note)}" for note in notes if note))
-    parts.append("\n".join(["The same means by trec_eval, for each RUN:", "", "```", *evaluation.trec_eval(), "```"]))
+    if commands := evaluation.trec_eval():
+        parts.append("\n".join(["The same means by trec_eval, for each RUN:", "", "```", *commands, "```"]))
     if per_query:
         parts.extend(_per_query_table(evaluation, measure) for measure in evaluation.measures)
     return "\n\n".join(parts) + "\n"

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyserini_sdr.evaluate import plots
+from pyserini_sdr.evaluate import plots, tables
 from pyserini_sdr.evaluate.engine import evaluate_runs
+from pyserini_sdr.evaluate.latex import latex
 from pyserini_sdr.evaluate.report import write_report
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -114,6 +115,13 @@ def test_a_short_row_with_a_long_text_spans_the_table(files, tmp_path):
     write_report(tmp_path / "r.html", result, title="t", sections=[("T", [["run", "n"], ["a", "1"], [words]])])
     body = (tmp_path / "r.html").read_text().partition("<h2>T</h2>")[2].partition("</table>")[0]
     assert f'class="prose" colspan="2">{words}</td>' in body
+
+
+def test_what_trec_eval_lacks_has_no_command(files, tmp_path):
+    result = evaluate_runs(files / "qrels.txt", {"a": files / "bm25.txt"}, metrics=["Judged@10"])
+    write_report(tmp_path / "r.html", result, title="t")
+    for text in ((tmp_path / "r.html").read_text(), tables.markdown(result), latex(result)):
+        assert "by trec_eval" not in text
 
 
 def test_long_topic_lists_are_cut_and_say_so(files, tmp_path, monkeypatch):
