@@ -85,15 +85,15 @@ def _sections(sections: Sequence[Section]) -> list[dict[str, Any]]:
     return found
 
 
-_NUMBER = re.compile(r"<?([-+]?[\d,]*\.?\d+(?:e[-+]?\d+)?)(?:\s*[\[(].*)?")
+_NUMBER = re.compile(r"<?([-+]?[\d,]*\.?\d+(?:e[-+]?\d+)?)(?:\s*[\[(].*|(?:\s+[+-]\w+)+)?")
 
 
 def _cells(header: Sequence[Any], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
-    """A table for the page: a column of numbers, as `1,024` or `0.68 (step 16)`, is set and sorted as numbers.
+    """A table for the page: a column of numbers, as `1,024`, `0.68 (step 16)` or `0.68 +a`, is set and sorted as numbers.
 
     The first column is taken for names.
     """
-    texts = [[str(cell) for cell in row] for row in rows]
+    texts = [[str(cell).strip() for cell in row] for row in rows]
     columns = [[row[i] for row in texts if i < len(row) and row[i]] for i in range(len(header))]
     numeric = [i > 0 and bool(column) and all(map(_NUMBER.fullmatch, column)) for i, column in enumerate(columns)]
     found = [

@@ -101,12 +101,16 @@ def test_seeds_equivalence_and_judged_documents(files, tmp_path):
 
 
 def test_columns_of_numbers_are_sorted_as_numbers(files, tmp_path):
-    table = [["name", "n", "best", "text", "none"], ["1", "1,024", "0.5 (16)", "7", ""], ["2", "-3", "", "x", ""]]
+    table = [
+        ["name", "n", "best", "text", "none", "marked"],
+        ["1", "1,024", "0.5 (16)", "7", "", "0.25 +a -b"],
+        ["2", "-3", "", "x", "", "0.125 "],
+    ]
     path = tmp_path / "r.html"
     result = evaluate_runs(files / "qrels.txt", {"a": files / "bm25.txt"}, metrics=["AP"])
     write_report(path, result, title="t", sections=[("T", table)])
     body = path.read_text().partition("<h2>T</h2>")[2].partition("</table>")[0]
-    assert re.findall(r'data-value="([^"]*)"', body) == ["1024.0", "0.5", "-3.0"]
+    assert re.findall(r'data-value="([^"]*)"', body) == ["1024.0", "0.5", "0.25", "-3.0", "0.125"]
 
 
 def test_a_short_row_with_a_long_text_spans_the_table(files, tmp_path):
@@ -114,7 +118,7 @@ def test_a_short_row_with_a_long_text_spans_the_table(files, tmp_path):
     words = "word " * 40
     write_report(tmp_path / "r.html", result, title="t", sections=[("T", [["run", "n"], ["a", "1"], [words]])])
     body = (tmp_path / "r.html").read_text().partition("<h2>T</h2>")[2].partition("</table>")[0]
-    assert f'class="prose" colspan="2">{words}</td>' in body
+    assert f'class="prose" colspan="2">{words.strip()}</td>' in body
 
 
 def test_what_trec_eval_lacks_has_no_command(files, tmp_path):
