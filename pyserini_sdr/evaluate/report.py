@@ -89,7 +89,7 @@ _NUMBER = re.compile(r"<?([-+]?[\d,]*\.?\d+(?:e[-+]?\d+)?)(?:\s*[\[(].*|(?:\s+[+
 
 
 def _cells(header: Sequence[Any], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
-    """A table for the page: a column of numbers, as `1,024`, `0.68 (step 16)` or `0.68 +a`, is set and sorted as numbers.
+    """A table for the page: a column of numbers, as `1,024`, `0.68 (16)` or `0.68 +a`, is set and sorted as numbers.
 
     The first column is taken for names.
     """
