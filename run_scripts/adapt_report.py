@@ -10,7 +10,7 @@ from pyserini_sdr.core.command import Command, CommandGroup, main
 from pyserini_sdr.core.options import option
 
 if TYPE_CHECKING:
-    from pyserini_sdr.evaluate.engine import Evaluation
+    from pyserini_sdr.evaluate.results import Evaluation
 
 
 @dataclass

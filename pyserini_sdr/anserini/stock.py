@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..core.errors import SdrError, UsageError
+from ..trec.names import parse
 from .java import Java, find_java, java_environment
 
 RUNNER = "pyserini_sdr.anserini"
@@ -182,33 +183,40 @@ def trec_eval_commands(
     *,
     complete: bool = True,
     per_query: bool = False,
+    relevance_level: int = 1,
 ) -> list[StockCommand]:
-    """`pyserini.eval.trec_eval` for measures named as in `trec.measures`.
+    """`pyserini.eval.trec_eval` for measures named as in `trec.names`; `judged_K` is none of trec_eval's, and left out.
 
-    `recip_rank_cut_10` is `-M 10 -m recip_rank`, and -M cuts the run for every measure, so such measures get commands
-    of their own.
+    `recip_rank_cut_10` is `-M 10 -m recip_rank`, `map(rel=2)` is `-l 2 -m map`; -M and -l hold for every measure of a
+    command, so such measures get commands of their own. Of `-m P.5 -m P.10` trec_eval heeds one: it is `-m P.5,10`.
 
     Args:
         complete: average over all judged queries (`-c`), not only those retrieved.
+        relevance_level: of measures that name none.
     """
-    by_depth: dict[str | None, list[str]] = {}
-    for measure in measures:
-        cut = re.fullmatch(r"recip_rank_cut_(\d+)", measure)
-        if cut:
-            by_depth.setdefault(cut[1], []).append("recip_rank")
-        else:
-            by_depth.setdefault(None, []).append(re.sub(r"_(\d+(?:,\d+)*)$", r".\1", measure))
+    by_flags: dict[tuple[str | None, int | None], dict[str, list[str]]] = {}
+    for measure in map(parse, measures):
+        level = 1 if measure.graded else measure.level or relevance_level
+        flags = (measure.cut if measure.base == "recip_rank_cut" else None, level if level > 1 else None)
+        if measure.base != "judged":
+            cuts = by_flags.setdefault(flags, {}).setdefault("recip_rank" if flags[0] else measure.base, [])
+            if measure.cut and not flags[0] and measure.cut not in cuts:
+                cuts.append(measure.cut)
     return [
         StockCommand(
             "pyserini.eval.trec_eval",
             (
-                *_arguments("-c", complete, "-q", per_query, "-M", depth),
-                *(word for name in names for word in ("-m", name)),
+                *_arguments("-c", complete, "-q", per_query, "-M", depth, "-l", level),
+                *(
+                    word
+                    for base, cuts in names.items()
+                    for word in ("-m", ".".join(filter(None, [base, ",".join(cuts)])))
+                ),
                 str(qrels),
                 str(run),
             ),
         )
-        for depth, names in by_depth.items()
+        for (depth, level), names in by_flags.items()
     ]
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 
@@ -15,119 +15,16 @@ from ..core.errors import UsageError, unknown
 from ..core.files import require_file
 from ..core.progress import bar
 from ..trec import significance
-from ..trec.measures import DEFAULT_MEASURES, RunCounts, canonical_all, score_run
+from ..trec.measures import Holes, RunCounts, RunScores, score_run
+from ..trec.names import DEFAULT_MEASURES, canonical_all
 from ..trec.qrels import read_qrels
+from .presets import PRESETS
+from .results import Comparison, Correction, Evaluation, RunResult, SeedResult, Spread, Test
 
-SIGNIFICANT = 0.05
 _CURVE = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
-Test = Literal["t-test", "randomization"]
-Correction = Literal["holm", "bonferroni", "none"]
-
-
-@dataclass
-class RunResult:
-    """One run's numbers.
-
-    Attributes:
-        values: measure → query id → value, for every judged topic.
-        means: measure → mean over all judged topics.
-        intervals: measure → 95 % interval of that mean (percentile bootstrap over topics).
-        recall_curve: pairs (k, mean recall at k), for k up to the depth of the run.
-    """
-
-    name: str
-    path: str
-    counts: RunCounts
-    values: dict[str, dict[str, float]]
-    means: dict[str, float]
-    intervals: dict[str, tuple[float, float]]
-    recall_curve: list[tuple[int, float]] = field(default_factory=list)
-
-
-@dataclass
-class Comparison:
-    """A run against a baseline on one measure; differences are run minus baseline.
-
-    Attributes:
-        interval: 95 % bootstrap interval of the mean difference.
-        p: two-sided p of the paired test.
-        p_corrected: `p` adjusted over the family, all comparisons of this measure.
-        effect_size: Cohen's d_z.
-    """
-
-    run: str
-    baseline: str
-    measure: str
-    difference: float
-    interval: tuple[float, float]
-    p: float
-    p_corrected: float
-    effect_size: float
-    wins: int
-    ties: int
-    losses: int
-
-    @property
-    def significant(self) -> bool:
-        """Whether the corrected p lies below 0.05."""
-        return self.p_corrected < SIGNIFICANT
-
-
-@dataclass
-class Evaluation:
-    """Everything `evaluate` found; tables and reports are made from it."""
-
-    qrels: str
-    measures: list[str]
-    runs: list[RunResult]
-    baselines: list[str]
-    comparisons: list[Comparison]
-    test: Test
-    correction: Correction
-    seed: int
-    relevance_level: int
-
-    def run(self, name: str) -> RunResult:
-        """The run of that name."""
-        return next(run for run in self.runs if run.name == name)
-
-    def comparison(self, run: str, baseline: str, measure: str) -> Comparison | None:
-        """The comparison, or None where there is none (a run with itself)."""
-        wanted = (run, baseline, measure)
-        return next((c for c in self.comparisons if (c.run, c.baseline, c.measure) == wanted), None)
-
-    @property
-    def family_size(self) -> int:
-        """Number of comparisons that are corrected together."""
-        return len(self.comparisons) // len(self.measures)
-
-    def notes(self) -> list[str]:
-        """How the numbers came about, one statement each."""
-        judged = self.runs[0].counts.judged
-        notes = [f"Means over all {judged} judged topics (trec_eval -c); [95 % interval: percentile bootstrap]."]
-        if self.relevance_level != 1:
-            notes.append(f"Documents are relevant from grade {self.relevance_level} (trec_eval -l).")
-        if self.comparisons:
-            test = "t-test" if self.test == "t-test" else "randomisation test (10,000 rounds)"
-            names = {"holm": "Holm's correction", "bonferroni": "Bonferroni's correction", "none": "no correction"}
-            size = self.family_size
-            family = f" over the {size} comparison{'s' * (size > 1)} of each metric" * (self.correction != "none")
-            notes.append(f"p: two-sided paired {test}, {names[self.correction]}{family}; d: Cohen's d_z.")
-        for run in self.runs:
-            if run.counts.missing:
-                notes.append(f"{run.name} has no results for {run.counts.missing} judged topics; they count 0.")
-            if run.counts.unjudged_topics:
-                notes.append(f"{run.name} answers {run.counts.unjudged_topics} topics without judgements; not counted.")
-        return notes
-
-    def to_dict(self, *, per_query: bool = False) -> dict[str, Any]:
-        """JSON-ready; without the per-topic values unless asked for."""
-        value = asdict(self)
-        if not per_query:
-            for run in value["runs"]:
-                del run["values"]
-        return value
+RunFiles = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+"""A run file, or the run files of several seeds of one system."""
 
 
 def run_names(paths: Sequence[str | os.PathLike[str]], names: Sequence[str] | None = None) -> list[str]:
@@ -143,18 +40,20 @@ def run_names(paths: Sequence[str | os.PathLike[str]], names: Sequence[str] | No
             chosen = [f"{Path(path).resolve().parent.name}/{name}" for path, name in zip(paths, chosen, strict=True)]
     for name in chosen:
         if chosen.count(name) > 1:
-            raise UsageError(f"two runs are called {name!r}; give --names")
+            raise UsageError(f"two runs are called {name!r}; give --names, or --seeds if they are seeds of one system")
     return chosen
 
 
 def evaluate_runs(
     qrels: str | os.PathLike[str],
-    runs: Mapping[str, str | os.PathLike[str]],
+    runs: Mapping[str, RunFiles],
     baselines: Sequence[str] | None = None,
-    metrics: Sequence[str] = DEFAULT_MEASURES,
+    metrics: Sequence[str] | None = None,
     *,
+    preset: str | None = None,
     test: Test = "t-test",
     correction: Correction = "holm",
+    equivalence_margin: float | None = None,
     seed: int = 0,
     relevance_level: int = 1,
 ) -> Evaluation:
@@ -162,50 +61,125 @@ def evaluate_runs(
 
     Args:
         qrels: the qrels file.
-        runs: name → run file, in the order of the table.
+        runs: name → run file, in the order of the table; name → run files of several seeds, which are averaged topic by
+            topic.
         baselines: names (or paths) of runs that the others are compared with; the first run if None, none if empty.
             Of two baselines the later one is compared with the earlier.
-        metrics: names as `trec.measures.canonical` takes them.
+        metrics: names as `trec.names.parse` takes them (`DEFAULT_MEASURES` if None); beside a preset, more measures.
+        preset: a key of `PRESETS`; its measures come first.
         test: paired significance test.
         correction: adjustment of p over all comparisons of a metric.
+        equivalence_margin: also test whether mean differences lie within ± this.
         seed: of bootstrap and randomisation test.
-        relevance_level: lowest relevant grade (`trec_eval -l`).
+        relevance_level: lowest relevant grade (`trec_eval -l`) for measures that name none.
 
     Raises:
-        UsageError: no runs, an unknown measure or baseline.
+        UsageError: no runs, an unknown measure, preset or baseline, a margin that is not positive, a relevance level
+            beside a preset.
         DataError: qrels or a run that cannot be used.
     """
     if not runs:
         raise UsageError("no runs to evaluate")
-    measures = canonical_all(metrics)
-    against = _resolve_baselines(runs, baselines)
-    for path in runs.values():
+    if equivalence_margin is not None and not 0 < equivalence_margin < math.inf:
+        raise UsageError(f"equivalence margin {equivalence_margin}: must be above 0")
+    measures = _measures(preset, metrics, relevance_level)
+    files = {name: _files(name, given) for name, given in runs.items()}
+    against = _resolve_baselines(files, baselines)
+    for path in (path for paths in files.values() for path in paths):
         require_file(path, "run file")
     judgements = read_qrels(qrels)
-    curve = [f"recall_{k}" for k in _CURVE]
-    results = []
-    for name, path in bar(list(runs.items()), unit=" runs", desc="evaluating"):
-        scored = score_run(judgements, path, [*measures, *curve], relevance_level)
-        results.append(
-            RunResult(
-                name=name,
-                path=os.fspath(path),
-                counts=scored.counts,
-                values={measure: scored.values[measure] for measure in measures},
-                means={measure: scored.mean(measure) for measure in measures},
-                intervals={},
-                recall_curve=[(k, scored.mean(f"recall_{k}")) for k in _CURVE if k <= scored.counts.depth],
-            )
-        )
-    evaluation = Evaluation(os.fspath(qrels), measures, results, against, [], test, correction, seed, relevance_level)
+    evaluation = Evaluation(
+        os.fspath(qrels), measures, [], against, [], test, correction, seed, relevance_level, equivalence_margin, preset
+    )
+    curve = [f"recall_{k}(rel={evaluation.recall_level})" for k in _CURVE]
+    every = [(name, path) for name, paths in files.items() for path in paths]
+    seeds: dict[str, list[tuple[str, RunScores]]] = {}
+    for name, path in bar(every, unit=" runs", desc="evaluating"):
+        scores = score_run(judgements, path, [*measures, *curve], relevance_level)
+        seeds.setdefault(name, []).append((path, scores))
+    evaluation.runs.extend(_result(name, scored, measures, curve) for name, scored in seeds.items())
     _add_statistics(evaluation)
     return evaluation
 
 
-def _resolve_baselines(runs: Mapping[str, str | os.PathLike[str]], given: Sequence[str] | None) -> list[str]:
+def _measures(preset: str | None, metrics: Sequence[str] | None, relevance_level: int) -> list[str]:
+    if preset is None:
+        return canonical_all(DEFAULT_MEASURES if metrics is None else metrics)
+    if preset not in PRESETS:
+        raise UsageError(unknown("preset", preset, PRESETS))
+    if relevance_level != 1:
+        raise UsageError(
+            f"preset {preset} fixes its relevance levels; leave out --relevance-level, or give a measure of your own "
+            "its level, as in AP(rel=2)"
+        )
+    return canonical_all([*PRESETS[preset].measures, *(metrics or ())])
+
+
+def _files(name: str, given: RunFiles) -> list[str]:
+    if isinstance(given, str | os.PathLike):
+        return [os.fspath(given)]
+    paths = [os.fspath(path) for path in given]
+    if not paths:
+        raise UsageError(f"no runs for {name!r}")
+    for path in paths:
+        if paths.count(path) > 1:
+            raise UsageError(f"{path} is twice among the seeds of {name!r}")
+    return paths
+
+
+def _result(
+    name: str, scored: Sequence[tuple[str, RunScores]], measures: Sequence[str], curve: Sequence[str]
+) -> RunResult:
+    """One run as it is; several averaged topic by topic."""
+    every = [scores for _, scores in scored]
+    values = {m: every[0].values[m] for m in measures}
+    if len(every) > 1:
+        values = {m: {qid: statistics.fmean(s.values[m][qid] for s in every) for qid in values[m]} for m in measures}
+    counts = _together([scores.counts for scores in every])
+    result = RunResult(
+        name=name,
+        paths=[path for path, _ in scored],
+        counts=counts,
+        values=values,
+        means={m: math.fsum(values[m].values()) / counts.judged for m in measures},
+        intervals={},
+        recall_curve=[
+            (k, statistics.fmean(scores.mean(recall) for scores in every))
+            for k, recall in zip(_CURVE, curve, strict=True)
+            if k <= counts.depth
+        ],
+    )
+    if len(every) > 1:
+        for path, scores in scored:
+            own = {m: scores.values[m] for m in measures}
+            result.seeds.append(SeedResult(path, scores.counts, own, {m: scores.mean(m) for m in measures}))
+        for m in measures:
+            means = [seed.means[m] for seed in result.seeds]
+            result.spread[m] = Spread(statistics.stdev(means), min(means), max(means))
+    return result
+
+
+def _together(counts: Sequence[RunCounts]) -> RunCounts:
+    if len(counts) == 1:
+        return counts[0]
+    return RunCounts(
+        judged=counts[0].judged,
+        retrieved=min(c.retrieved for c in counts),
+        missing=max(c.missing for c in counts),
+        unjudged_topics=max(c.unjudged_topics for c in counts),
+        documents=sum(c.documents for c in counts),
+        depth=min(c.depth for c in counts),
+        holes=[
+            Holes(at[0].k, sum(h.documents for h in at), sum(h.unjudged for h in at))
+            for at in zip(*(c.holes for c in counts), strict=True)
+        ],
+    )
+
+
+def _resolve_baselines(runs: Mapping[str, Sequence[str]], given: Sequence[str] | None) -> list[str]:
     if given is None:
         return list(runs)[:1] if len(runs) > 1 else []
-    by_path = {os.path.normpath(path): name for name, path in runs.items()}
+    by_path = {os.path.normpath(paths[0]): name for name, paths in runs.items() if len(paths) == 1}
     resolved = []
     for baseline in given:
         name = baseline if baseline in runs else by_path.get(os.path.normpath(baseline))
@@ -245,8 +219,16 @@ def _add_statistics(evaluation: Evaluation) -> None:
             outcome = significance.win_tie_loss(a, b)
             difference = math.fsum(a - b) / len(a)
             effect = significance.effect_size(a, b)
-            family.append(Comparison(run, base, measure, difference, next(intervals), p, p, effect, **asdict(outcome)))
+            comparison = Comparison(run, base, measure, difference, next(intervals), p, p, effect, **asdict(outcome))
+            if evaluation.equivalence_margin is not None:
+                comparison.equivalence = significance.equivalence_test(a, b, evaluation.equivalence_margin)
+                comparison.equivalence_p = comparison.equivalence.p
+            family.append(comparison)
         corrected = significance.correct([c.p for c in family], evaluation.correction)
         for comparison, p in zip(family, corrected, strict=True):
             comparison.p_corrected = p
+        if evaluation.equivalence_margin is not None:
+            corrected = significance.correct([c.equivalence_p for c in family], evaluation.correction)
+            for comparison, p in zip(family, corrected, strict=True):
+                comparison.equivalence_p_corrected = p
         evaluation.comparisons.extend(family)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from markupsafe import Markup
 
 from ..core.files import atomic_file
 from ..core.manifest import command_line, versions
+from ..trec.measures import HOLE_DEPTHS
 from . import plots, tables
-from .engine import Comparison, Evaluation
+from .results import Comparison, Evaluation
 
 MAX_TOPICS = 1000
 """Topics listed with their values; of more, those with the greatest spread between runs."""
@@ -57,7 +59,10 @@ def write_report(
         intervals=_intervals(evaluation),
         differences=_differences(evaluation),
         recall=_recall(evaluation),
-        sections=[_section(heading, content) for heading, content in sections],
+        sections=_sections(sections),
+        seeds=_cells(*tables.seeds_table(evaluation)),
+        equivalence=_cells(*tables.equivalence_table(evaluation)),
+        judged=_cells(*_judged(evaluation)),
         topics=_topics(evaluation, queries or {}),
         command=command_line(),
         versions=versions(("pyserini_sdr", "pytrec-eval-terrier", "numpy", "scipy")),
@@ -66,15 +71,54 @@ def write_report(
         handle.write(page)
 
 
-def _section(heading: str, content: str | Sequence[Sequence[Any]]) -> dict[str, Any]:
-    if isinstance(content, str):
-        return {"heading": heading, "markup": Markup(content), "header": None, "rows": []}
-    header, *rows = content
-    return {"heading": heading, "markup": None, "header": header, "rows": rows}
+def _sections(sections: Sequence[Section]) -> list[dict[str, Any]]:
+    """Tables with their headings, and plots, those that follow each other side by side."""
+    found: list[dict[str, Any]] = []
+    for heading, content in sections:
+        if not isinstance(content, str):
+            header, *rows = content
+            found.append({"heading": heading, "table": _cells(header, rows)})
+        elif found and "plots" in found[-1]:
+            found[-1]["plots"].append((heading, Markup(content)))
+        else:
+            found.append({"plots": [(heading, Markup(content))]})
+    return found
+
+
+_NUMBER = re.compile(r"<?([-+]?[\d,]*\.?\d+(?:e[-+]?\d+)?)(?:\s*[\[(].*|(?:\s+[+-]\w+)+)?")
+
+
+def _cells(header: Sequence[Any], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    """A table for the page: a column of numbers, as `1,024`, `0.68 (16)` or `0.68 +a`, is set and sorted as numbers.
+
+    The first column is taken for names.
+    """
+    texts = [[str(cell).strip() for cell in row] for row in rows]
+    columns = [[row[i] for row in texts if i < len(row) and row[i]] for i in range(len(header))]
+    numeric = [i > 0 and bool(column) and all(map(_NUMBER.fullmatch, column)) for i, column in enumerate(columns)]
+    found = [
+        [
+            {
+                "text": text,
+                "key": float(m[1].replace(",", "")) if numeric[i] and (m := _NUMBER.fullmatch(text)) else None,
+            }
+            for i, text in enumerate(row)
+        ]
+        for row in texts
+    ]
+    return {"header": list(zip(header, numeric, strict=True)), "numeric": numeric, "rows": found}
+
+
+def _judged(evaluation: Evaluation) -> tables.Table:
+    """Judged share of the first documents, and how many are not judged."""
+    header = ["run", *(f"judged@{k} (holes)" for k in HOLE_DEPTHS)]
+    return header, [
+        [run.name, *(f"{1 - h.share:.4f} ({h.unjudged:,} of {h.documents:,})" for h in run.counts.holes)]
+        for run in evaluation.runs
+    ]
 
 
 def _means(evaluation: Evaluation) -> list[dict[str, Any]]:
-    best = {m: max(run.means[m] for run in evaluation.runs) for m in evaluation.measures}
     return [
         {
             "run": run,
@@ -82,8 +126,9 @@ def _means(evaluation: Evaluation) -> list[dict[str, Any]]:
                 {
                     "value": run.means[m],
                     "interval": run.intervals[m],
+                    "spread": run.spread.get(m),
                     "marks": tables.marks(evaluation, run.name, m),
-                    "best": run.means[m] == best[m] and len(evaluation.runs) > 1,
+                    "best": f"{run.means[m]:.4f}" == evaluation.best(m),
                 }
                 for m in evaluation.measures
             ],
@@ -114,7 +159,8 @@ def _differences(evaluation: Evaluation) -> list[tuple[Comparison, Markup]]:
 
 def _recall(evaluation: Evaluation) -> Markup:
     series = {run.name: run.recall_curve for run in evaluation.runs}
-    return Markup(plots.line_plot(series, x_label="documents", y_label="recall", log_x=True))
+    label = f"recall (rel={evaluation.recall_level})" if evaluation.recall_level > 1 else "recall"
+    return Markup(plots.line_plot(series, x_label="documents", y_label=label, log_x=True))
 
 
 def _topics(evaluation: Evaluation, queries: Mapping[str, str]) -> dict[str, Any]:

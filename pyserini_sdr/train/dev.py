@@ -15,7 +15,8 @@ from ..data.corpus import iter_documents
 from ..data.sampling import sample_positions
 from ..model.encoder import BiEncoder
 from ..model.spec import EncoderSpec
-from ..trec.measures import canonical, evaluate_run
+from ..trec.measures import evaluate_run
+from ..trec.names import canonical
 from ..trec.run import iter_run, rank
 
 _RUN_DEPTH = 10

@@ -1,82 +1,38 @@
 """Measures of runs: trec_eval's names and numbers, over all judged topics (`trec_eval -c`), topic by topic.
 
-The numbers come from trec_eval's code through pytrec_eval-terrier. Added is `recip_rank_cut_K`: the ranking cut to K in
-trec_eval's order, then `recip_rank`, as `trec_eval -M K -m recip_rank` gives it (MS MARCO's MRR@10 is K = 10).
+The numbers come from trec_eval's code through pytrec_eval-terrier. Added are `recip_rank_cut_K`, the ranking cut to K
+in trec_eval's order, then `recip_rank`, as `trec_eval -M K -m recip_rank` gives it (MS MARCO's MRR@10 is K = 10), and
+`judged_K`, the share of judged documents among the first K retrieved (ir_measures' Judged@K).
 """
 
 from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..core.errors import DataError, UsageError, unknown
+from ..core.errors import DataError
+from .names import DEFAULT_MEASURES, canonical, canonical_all, parse
 from .qrels import Qrels
 from .run import Ranking, iter_run, rank
 
-_PLAIN = ("map", "Rprec", "bpref", "recip_rank", "11pt_avg", "ndcg", "ndcg_rel", "Rndcg", "G", "binG", "infAP")
-_PLAIN += ("set_P", "set_recall", "set_F", "set_map", "set_relative_P")
-_CUT = ("P", "recall", "success", "ndcg_cut", "map_cut", "relative_P", "recip_rank_cut")
-_LEVEL = ("iprec_at_recall", "Rprec_mult")
-
-_ALIASES = {  # spellings of ir_measures and papers, in lower case → trec_eval's (with or without cut)
-    "ap": ("map", "map_cut"),
-    "map": ("map", "map_cut"),
-    "ndcg": ("ndcg", "ndcg_cut"),
-    "p": (None, "P"),
-    "precision": (None, "P"),
-    "r": (None, "recall"),
-    "recall": (None, "recall"),
-    "rr": ("recip_rank", "recip_rank_cut"),
-    "mrr": ("recip_rank", "recip_rank_cut"),
-    "recip_rank": ("recip_rank", "recip_rank_cut"),
-    "success": (None, "success"),
-    "hit": (None, "success"),
-    "hits": (None, "success"),
-    "rprec": ("Rprec", None),
-}
-
-DEFAULT_MEASURES = ("ndcg_cut_10", "recip_rank_cut_10", "recall_100")
-EXAMPLES = ("map", "ndcg_cut_10", "P_10", "recall_100", "success_10", "recip_rank", "recip_rank_cut_10", "bpref")
+HOLE_DEPTHS = (5, 10, 20, 100)
+"""Depths at which unjudged documents are counted."""
 
 
-def canonical(name: str) -> str:
-    """trec_eval's name of a measure.
+@dataclass
+class Holes:
+    """Documents among the first k of each judged topic, and those of them that the qrels lack for that topic."""
 
-    Accepts trec_eval's own spellings (`ndcg_cut_10`, `ndcg_cut.10`, `map`), `recip_rank_cut_10`, and the usual ones
-    with `@` or `_` (`nDCG@10`, `RR@10`, `MRR_10`, `R@100`, `AP`).
+    k: int
+    documents: int = 0
+    unjudged: int = 0
 
-    Raises:
-        UsageError: no such measure; the nearest names are suggested.
-    """
-    text = name.strip()
-    if text in _PLAIN:
-        return text
-    match = re.fullmatch(r"(.+?)[._@](\d+)", text)
-    if match and match[1] in _CUT and int(match[2]) > 0:
-        return f"{match[1]}_{int(match[2])}"
-    level = re.fullmatch(r"(.+?)[._@](\d+\.\d+)", text)
-    if level and level[1] in _LEVEL:
-        return f"{level[1]}_{float(level[2]):.2f}"
-    base, cut = (match[1].lower(), int(match[2])) if match else (text.lower(), None)
-    plain, with_cut = _ALIASES.get(base, (None, None))
-    if cut is None and plain:
-        return plain
-    if cut and with_cut:
-        return f"{with_cut}_{cut}"
-    if text in _CUT or (cut is None and with_cut):
-        raise UsageError(f"measure {name!r} needs a cut-off, as in {with_cut or text}_10")
-    if cut == 0:
-        raise UsageError(f"measure {name!r}: the cut-off must be at least 1")
-    cut_text = match[2] if match else "10"
-    raise UsageError(unknown("measure", name, {*_PLAIN, *(f"{base}_{cut_text}" for base in _CUT), *EXAMPLES}))
-
-
-def canonical_all(names: Iterable[str]) -> list[str]:
-    """`canonical` of every name, without repetitions, in the given order."""
-    return list(dict.fromkeys(canonical(name) for name in names))
+    @property
+    def share(self) -> float:
+        """Share of these documents that is unjudged; judged@k is the rest."""
+        return self.unjudged / self.documents if self.documents else 0.0
 
 
 @dataclass
@@ -90,6 +46,7 @@ class RunCounts:
         unjudged_topics: topics of the run that the qrels lack (they count nothing).
         documents: documents of the run for judged topics.
         depth: documents of the longest of these topics.
+        holes: unjudged documents at each of `HOLE_DEPTHS`.
     """
 
     judged: int = 0
@@ -98,6 +55,7 @@ class RunCounts:
     unjudged_topics: int = 0
     documents: int = 0
     depth: int = 0
+    holes: list[Holes] = field(default_factory=lambda: [Holes(k) for k in HOLE_DEPTHS])
 
 
 @dataclass
@@ -119,7 +77,8 @@ class Evaluator:
     Args:
         qrels: query id → document id → grade.
         measures: names as in `canonical`.
-        relevance_level: lowest grade that is relevant, for measures that know only relevant or not (`trec_eval -l`).
+        relevance_level: lowest grade that is relevant, for measures that know only relevant or not and name no level of
+            their own (`trec_eval -l`).
     """
 
     def __init__(
@@ -128,12 +87,22 @@ class Evaluator:
         import pytrec_eval
 
         self.qrels, self.measures = qrels, canonical_all(measures)
-        self._cuts = {m: int(m.rsplit("_", 1)[1]) for m in self.measures if m.startswith("recip_rank_cut_")}
-        self._full = [m for m in self.measures if m not in self._cuts]
         plain = {qid: dict(judged) for qid, judged in qrels.items()}
+        whole: dict[int, dict[str, str]] = {}
+        cut: dict[int, dict[str, int]] = {}
+        self._judged: dict[str, int] = {}
+        for name in self.measures:
+            measure = parse(name)
+            level = measure.level or relevance_level
+            if measure.base == "judged":
+                self._judged[name] = int(measure.cut)
+            elif measure.base == "recip_rank_cut":
+                cut.setdefault(level, {})[name] = int(measure.cut)
+            else:
+                whole.setdefault(level, {})[name] = measure.trec_name
         build = pytrec_eval.RelevanceEvaluator
-        self._evaluator = build(plain, set(self._full), relevance_level) if self._full else None
-        self._first = build(plain, {"recip_rank"}, relevance_level) if self._cuts else None
+        self._whole = [(build(plain, set(names.values()), level), names) for level, names in whole.items()]
+        self._cut = [(build(plain, {"recip_rank"}, level), cuts) for level, cuts in cut.items()]
 
     def zeros(self) -> dict[str, float]:
         """The values of a topic without results."""
@@ -142,13 +111,23 @@ class Evaluator:
     def topic(self, qid: str, ranking: Iterable[tuple[str, float]]) -> dict[str, float]:
         """Values of one judged topic: canonical measure → value."""
         ranking = list(ranking)
-        if not ranking or not self.qrels[qid]:
+        return self.ranked(qid, rank([docid for docid, _ in ranking], [score for _, score in ranking]))
+
+    def ranked(self, qid: str, ordered: Ranking) -> dict[str, float]:
+        """`topic` for a ranking that `trec.run.rank` has ordered."""
+        if not ordered or not self.qrels[qid]:
             return self.zeros()
-        ordered = rank([docid for docid, _ in ranking], [score for _, score in ranking])
+        values: dict[str, float] = {}
         # float32 values as doubles: trec_eval compares C floats, and ties must fall the same way here.
-        values = dict(self._evaluator.evaluate({qid: dict(ordered)})[qid]) if self._evaluator else {}
-        for measure, cut in self._cuts.items():
-            values[measure] = self._first.evaluate({qid: dict(ordered[:cut])})[qid]["recip_rank"]
+        scores = {qid: dict(ordered)}
+        for evaluator, names in self._whole:
+            found = evaluator.evaluate(scores)[qid]
+            values |= {name: found[trec_name] for name, trec_name in names.items()}
+        for evaluator, cuts in self._cut:
+            for name, k in cuts.items():
+                values[name] = evaluator.evaluate({qid: dict(ordered[:k])})[qid]["recip_rank"]
+        for name, k in self._judged.items():
+            values[name] = sum(docid in self.qrels[qid] for docid, _ in ordered[:k]) / len(ordered[:k])
         return {measure: values[measure] for measure in self.measures}
 
 
@@ -204,7 +183,9 @@ def score_run(
             continue
         if not ranking:
             continue
-        found[qid] = evaluator.topic(qid, ranking)
+        ordered = rank([docid for docid, _ in ranking], [score for _, score in ranking])
+        found[qid] = evaluator.ranked(qid, ordered)
+        _count_holes(counts.holes, [docid not in qrels[qid] for docid, _ in ordered[: HOLE_DEPTHS[-1]]])
         counts.documents += len(ranking)
         counts.depth = max(counts.depth, len(ranking))
         share_documents = share_documents or any(docid in known for docid, _ in ranking)
@@ -224,6 +205,12 @@ def score_run(
     zeros = evaluator.zeros()
     values = {m: {qid: found.get(qid, zeros)[m] for qid in qrels} for m in evaluator.measures}
     return RunScores(values, counts)
+
+
+def _count_holes(holes: list[Holes], unjudged: list[bool]) -> None:
+    for at in holes:
+        at.documents += len(unjudged[: at.k])
+        at.unjudged += sum(unjudged[: at.k])
 
 
 def _topics_of(run: object) -> tuple[str | os.PathLike[str], Iterator[tuple[str, Ranking]]]:

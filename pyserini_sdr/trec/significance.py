@@ -75,6 +75,49 @@ def paired_t_test(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarr
     return float(2 * special.stdtr(n - 1, -abs(mean) / (deviation / np.sqrt(n))))
 
 
+@dataclass(frozen=True)
+class Equivalence:
+    """Outcome of two one-sided paired t-tests against a margin.
+
+    Attributes:
+        margin: half width of the region of equivalence, in the measure's units.
+        interval: 1 - 2·0.05 = 90 % t interval of the mean difference; inside ±margin exactly where `p` < 0.05.
+        p_lower: one-sided p against "the mean difference is -margin or less".
+        p_upper: one-sided p against "the mean difference is +margin or more".
+    """
+
+    margin: float
+    interval: tuple[float, float]
+    p_lower: float
+    p_upper: float
+
+    @property
+    def p(self) -> float:
+        """p of the whole test: the larger of both."""
+        return max(self.p_lower, self.p_upper)
+
+
+def equivalence_test(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, margin: float) -> Equivalence:
+    """Two one-sided paired t-tests (TOST, Schuirmann 1987): is the mean difference within ±`margin`?
+
+    Both p are 1.0 where there is one topic only. Where all differences are the same, a p is 0.0 or 1.0 according to the
+    side of the margin on which they lie.
+    """
+    from scipy import special
+
+    d = _differences(a, b)
+    n, mean = len(d), float(d.mean())
+    deviation = float(d.std(ddof=1)) if n > 1 else 0.0
+    interval = t_interval(d, 0.9)
+    if n < 2:
+        return Equivalence(margin, interval, 1.0, 1.0)
+    if deviation <= TIE:
+        return Equivalence(margin, interval, float(mean <= TIE - margin), float(mean >= margin - TIE))
+    error = deviation / np.sqrt(n)
+    lower, upper = (float(special.stdtr(n - 1, (side - margin) / error)) for side in (-mean, mean))
+    return Equivalence(margin, interval, lower, upper)
+
+
 def randomization_test(
     a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, *, rounds: int = 10_000, seed: int = 0
 ) -> float:

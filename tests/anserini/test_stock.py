@@ -98,6 +98,27 @@ def test_trec_eval_puts_cut_reciprocal_rank_in_its_own_command():
     ]
 
 
+def test_trec_eval_gets_the_cut_offs_of_a_measure_in_one_word():
+    (command,) = trec_eval_commands(
+        "q", "r", ["P_5", "map", "P_10", "P_5", "iprec_at_recall_0.10", "iprec_at_recall_0.20"]
+    )
+    assert str(command) == ("python -m pyserini.eval.trec_eval -c -m P.5,10 -m map -m iprec_at_recall.0.10,0.20 q r")
+
+
+def test_trec_eval_puts_each_relevance_level_in_its_own_command():
+    measures = ["nDCG@10", "AP(rel=2)", "R(rel=2)@1000", "RR(rel=2)@10", "Judged@10", "P@5", "IPrec(rel=3)@0.1"]
+    assert [str(c) for c in trec_eval_commands("q", "r", measures)] == [
+        "python -m pyserini.eval.trec_eval -c -m ndcg_cut.10 -m P.5 q r",
+        "python -m pyserini.eval.trec_eval -c -l 2 -m map -m recall.1000 q r",
+        "python -m pyserini.eval.trec_eval -c -M 10 -l 2 -m recip_rank q r",
+        "python -m pyserini.eval.trec_eval -c -l 3 -m iprec_at_recall.0.10 q r",
+    ]
+    assert [str(c) for c in trec_eval_commands("q", "r", ["nDCG@10", "AP", "AP(rel=2)"], relevance_level=2)] == [
+        "python -m pyserini.eval.trec_eval -c -m ndcg_cut.10 q r",
+        "python -m pyserini.eval.trec_eval -c -l 2 -m map q r",
+    ]
+
+
 @pytest.fixture
 def fake_module(monkeypatch: pytest.MonkeyPatch):
     """Makes `run_stock` run a line of Python in place of a module."""

@@ -7,60 +7,106 @@ from pathlib import Path
 
 import pytest
 
-from pyserini_sdr.anserini.stock import trec_eval_commands
-from pyserini_sdr.trec.measures import evaluate_run
+from pyserini_sdr.anserini.stock import StockCommand, trec_eval_commands
+from pyserini_sdr.evaluate.engine import evaluate_runs
+from pyserini_sdr.evaluate.presets import PRESETS
+from pyserini_sdr.trec.names import CUT, PLAIN, Measure, canonical_all
 
-MEASURES = ["map", "ndcg_cut_10", "recip_rank", "recall_20", "P_10", "recip_rank_cut_10"]
+MEASURES = canonical_all(
+    [
+        *PLAIN,
+        *(f"{base}_{cut}" for base in CUT if base != "judged" for cut in (1, 10)),
+        *("IPrec@0.1", "Rprec_mult_0.4", "R@1000"),
+        *("AP(rel=2)", "RR(rel=2)", "RR(rel=2)@10", "R(rel=2)@1000", "P(rel=2)@10", "Bpref(rel=2)", "Rprec(rel=2)"),
+        *("AP(rel=3)@20", "Success(rel=3)@5"),
+    ]
+)
+TOPICS, MISSING = 25, 3
+SEEDS = (7, 8, 9)
 
 
-@pytest.fixture(scope="module")
-def judged_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, dict[str, int]], Path, Path]:
+def make(folder: Path, seed: int) -> tuple[Path, Path]:
     """Graded qrels and a run full of ties, written in disorder, that lacks topics and has one nobody judged.
 
-    Some scores differ only beyond a C float's precision: for trec_eval they are ties.
+    Some scores differ only beyond a C float's precision: for trec_eval they are ties. Most documents of the run are
+    unjudged; some topics have no document of grade 2, one has no relevant one at all.
     """
-    rng = random.Random(7)
-    folder = tmp_path_factory.mktemp("trec_eval")
+    rng = random.Random(seed)
     documents = [f"d{number:03}" for number in range(200)]
-    qrels = {f"q{n:02}": {d: rng.choice((0, 0, 1, 2)) for d in rng.sample(documents, 40)} for n in range(25)}
+    qrels = {}
+    for number in range(TOPICS):
+        grades = [(0,), (0, 1), (0, 0, 1, 2), (-1, 0, 1, 2, 3)][min(number, rng.randint(1, 3))]
+        qrels[f"q{number:02}"] = {d: rng.choice(grades) for d in rng.sample(documents, 40)}
     lines = []
-    for qid in [*list(qrels)[:22], "unjudged"]:
-        ranked = rng.sample(documents, rng.randint(1, 60))
+    for qid in [*rng.sample(list(qrels), TOPICS - MISSING), "unjudged"]:
+        ranked = rng.sample(documents, rng.randint(1, 150))
         scores = [rng.choice((1.0, 1.00000001, 1.00000002, 2.0, 2.5, -0.5, 17.123456)) for _ in ranked]
         lines += [f"{qid} Q0 {d} {i} {s!r} tag\n" for i, (d, s) in enumerate(zip(ranked, scores, strict=True), start=1)]
     (folder / "run.txt").write_text("".join(lines))
     (folder / "qrels.txt").write_text("".join(f"{q} 0 {d} {g}\n" for q, docs in qrels.items() for d, g in docs.items()))
-    return qrels, folder / "qrels.txt", folder / "run.txt"
+    return folder / "qrels.txt", folder / "run.txt"
 
 
-def binary_values(qrels: Path, run: Path, *, complete: bool = True) -> dict[str, dict[str, float]]:
+def flag(command: StockCommand, name: str) -> str | None:
+    return command.args[command.args.index(name) + 1] if name in command.args else None
+
+
+def binary_values(commands: list[StockCommand]) -> dict[str, dict[str, float]]:
     """Measure → topic (or `all`) → value as trec_eval prints it, under our names."""
     values: dict[str, dict[str, float]] = {}
-    for command in trec_eval_commands(qrels, run, MEASURES, complete=complete, per_query=True):
-        cut = "recip_rank_cut_10" if "-M" in command.args else None
+    for command in commands:
+        level, depth = flag(command, "-l"), flag(command, "-M")
         for line in command.run().stdout.splitlines():
             if line.count("\t") == 2:
-                measure, qid, value = (part.strip() for part in line.split("\t"))
-                values.setdefault(cut or measure, {})[qid] = float(value)
+                printed, qid, value = (part.strip() for part in line.split("\t"))
+                base = f"recip_rank_cut_{depth}" if depth else printed
+                name = str(Measure(base, level=int(level) if level else None))
+                values.setdefault(name, {})[qid] = float(value)
     return values
 
 
-def test_measures_equal_the_binary(judged_run):
-    qrels, qrels_path, run_path = judged_run
-    ours = evaluate_run(qrels, run_path, MEASURES)
-    binary = binary_values(qrels_path, run_path)
-    assert set(ours) == set(binary) == set(MEASURES)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_measures_equal_the_binary(seed, tmp_path):
+    qrels, run = make(tmp_path, seed)
+    result = evaluate_runs(qrels, {"run": run}, metrics=MEASURES).runs[0]
+    binary = binary_values(trec_eval_commands(qrels, run, MEASURES, per_query=True))
+    assert set(result.values) == set(binary) == set(MEASURES)
     for measure in MEASURES:
-        assert set(ours[measure]) == set(qrels)
-        mean = sum(ours[measure].values()) / len(qrels)
-        assert mean == pytest.approx(binary[measure].pop("all"), abs=5.1e-5), measure
-        assert len(binary[measure]) == 22  # trec_eval prints no line for topics without results
-        for qid, value in ours[measure].items():
+        assert result.means[measure] == pytest.approx(binary[measure].pop("all"), abs=5.1e-5), measure
+        assert len(result.values[measure]) == TOPICS
+        assert len(binary[measure]) == TOPICS - MISSING  # trec_eval prints no line for topics without results
+        for qid, value in result.values[measure].items():
             assert value == pytest.approx(binary[measure].get(qid, 0.0), abs=5.1e-5), (measure, qid)
 
 
-def test_all_judged_topics_count(judged_run):
-    """Without -c the binary leaves the three topics without results out, and its means are higher."""
-    _, qrels_path, run_path = judged_run
-    complete, partial = binary_values(qrels_path, run_path), binary_values(qrels_path, run_path, complete=False)
-    assert complete["map"]["all"] == pytest.approx(partial["map"]["all"] * 22 / 25, abs=1e-4)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_equal_the_commands_they_print(preset, tmp_path):
+    qrels, run = make(tmp_path, 1)
+    result = evaluate_runs(qrels, {"run": run}, preset=preset)
+    commands = [line.split()[2:] for line in result.trec_eval()]
+    binary = binary_values([StockCommand(module, (*words[:-1], str(run))) for module, *words in commands])
+    assert {name: pytest.approx(values["all"], abs=5.1e-5) for name, values in binary.items()} == result.runs[0].means
+
+
+def test_a_level_for_all_equals_the_binary(tmp_path):
+    qrels, run = make(tmp_path, 2)
+    measures = ["map", "ndcg_cut_10", "recip_rank_cut_10", "recall_20"]
+    result = evaluate_runs(qrels, {"run": run}, metrics=measures, relevance_level=2).runs[0]
+    words = ["-m", "map", "-m", "ndcg_cut.10", "-m", "recall.20"]
+    commands = [
+        StockCommand("pyserini.eval.trec_eval", ("-c", "-l", "2", *more, str(qrels), str(run)))
+        for more in (words, ["-M", "10", "-m", "recip_rank"])
+    ]
+    binary = {name.removesuffix("(rel=2)"): values["all"] for name, values in binary_values(commands).items()}
+    assert binary == pytest.approx(result.means, abs=5.1e-5)
+
+
+def test_all_judged_topics_count(tmp_path):
+    """Without -c the binary leaves the topics without results out, and its means are higher."""
+    qrels, run = make(tmp_path, 7)
+    complete, partial = (
+        binary_values(trec_eval_commands(qrels, run, ["map"], complete=complete))["map"]["all"]
+        for complete in (True, False)
+    )
+    assert complete == pytest.approx(partial * (TOPICS - MISSING) / TOPICS, abs=1e-4)
+    assert complete < partial

@@ -9,7 +9,7 @@ from pyserini_sdr.core.errors import DataError, UsageError
 from pyserini_sdr.evaluate.engine import evaluate_runs, run_names
 from pyserini_sdr.trec.measures import evaluate_run
 from pyserini_sdr.trec.qrels import read_qrels
-from pyserini_sdr.trec.significance import holm
+from pyserini_sdr.trec.significance import bonferroni, holm
 
 
 def runs_in(files):
@@ -44,7 +44,7 @@ def test_means_tests_and_correction(files):
     assert comparison.interval[0] < comparison.difference < comparison.interval[1]
     assert comparison.significant
     assert comparison.wins + comparison.ties + comparison.losses == 60
-    assert result.family_size == 3
+    assert result.family == pairs
     assert result.comparison("bm25", "bm25", "ndcg_cut_10") is None
 
 
@@ -99,6 +99,126 @@ def test_faults(files, tmp_path):
         evaluate_runs(files / "qrels.txt", {})
     with pytest.raises(DataError, match="no such run file"):
         evaluate_runs(files / "qrels.txt", {"x": tmp_path / "x.txt"})
+
+
+def seeds_in(files):
+    return {"bm25": files / "bm25.txt", "ours": [files / "base.txt", files / "tuned.txt"]}
+
+
+def test_seeds_are_averaged_topic_by_topic(files):
+    result = evaluate_runs(files / "qrels.txt", seeds_in(files), metrics=["nDCG@10", "AP"])
+    single = evaluate_runs(files / "qrels.txt", runs_in(files), metrics=["nDCG@10", "AP"])
+    ours, base, tuned = result.run("ours"), single.run("base"), single.run("tuned")
+    assert ours.paths == [str(files / "base.txt"), str(files / "tuned.txt")]
+    assert result.run("bm25").seeds == []
+    assert result.run("bm25").spread == {}
+    for measure in result.measures:
+        for qid, value in ours.values[measure].items():
+            assert value == pytest.approx((base.values[measure][qid] + tuned.values[measure][qid]) / 2)
+        means = base.means[measure], tuned.means[measure]
+        assert ours.means[measure] == pytest.approx(statistics.fmean(means))
+        spread = ours.spread[measure]
+        assert (spread.sd, spread.min, spread.max) == pytest.approx((statistics.stdev(means), min(means), max(means)))
+        assert [seed.means[measure] for seed in ours.seeds] == list(means)
+        low, high = ours.intervals[measure]
+        assert low < ours.means[measure] < high
+    averaged, bm25 = (list(run.values["map"].values()) for run in (ours, result.run("bm25")))
+    assert result.comparison("ours", "bm25", "map").p == pytest.approx(stats.ttest_rel(averaged, bm25).pvalue)
+    curve = [(k, (a + b) / 2) for (k, a), (_, b) in zip(base.recall_curve, tuned.recall_curve, strict=True)]
+    assert dict(ours.recall_curve) == pytest.approx(dict(curve))
+    assert (ours.counts.missing, ours.counts.documents) == (2, base.counts.documents + tuned.counts.documents)
+    assert [h.documents for h in ours.counts.holes] == [
+        a.documents + b.documents for a, b in zip(base.counts.holes, tuned.counts.holes, strict=True)
+    ]
+    notes = " ".join(result.notes())
+    assert "ours: mean of 2 seeds, topic by topic" in notes
+    assert f"ours ({files / 'base.txt'}) has no results for 2 judged topics" in notes
+
+
+def test_one_seed_is_a_plain_run(files):
+    one = evaluate_runs(files / "qrels.txt", {"a": [files / "tuned.txt"]}).to_dict(per_query=True)
+    assert one == evaluate_runs(files / "qrels.txt", {"a": files / "tuned.txt"}).to_dict(per_query=True)
+    assert one["runs"][0]["seeds"] == []
+
+
+def test_faults_of_seeds(files):
+    path = files / "tuned.txt"
+    with pytest.raises(UsageError, match="twice among the seeds of 'a'"):
+        evaluate_runs(files / "qrels.txt", {"a": [path, path]})
+    with pytest.raises(UsageError, match="no runs for 'a'"):
+        evaluate_runs(files / "qrels.txt", {"a": []})
+
+
+@pytest.mark.parametrize("correction", ["holm", "bonferroni", "none"])
+def test_equivalence_is_corrected_over_the_family(files, correction):
+    result = evaluate_runs(
+        files / "qrels.txt",
+        runs_in(files) | {"again": files / "tuned.txt"},
+        ["tuned", "bm25"],
+        ["nDCG@10"],
+        equivalence_margin=0.05,
+        correction=correction,
+    )
+    raw = []
+    for c in result.comparisons:
+        d = [
+            a - b for a, b in zip(*(result.run(n).values[c.measure].values() for n in (c.run, c.baseline)), strict=True)
+        ]
+        if c.run == "again" and c.baseline == "tuned":
+            raw.append(0.0)
+        else:
+            low, high = (
+                stats.ttest_1samp(d, side * 0.05, alternative=way).pvalue
+                for side, way in ((-1, "greater"), (1, "less"))
+            )
+            assert (c.equivalence.p_lower, c.equivalence.p_upper) == pytest.approx((low, high), rel=1e-6, abs=1e-12)
+            raw.append(max(low, high))
+    assert [c.equivalence_p for c in result.comparisons] == pytest.approx(raw, rel=1e-6)
+    corrected = {"holm": holm, "bonferroni": bonferroni, "none": list}[correction](raw)
+    assert [c.equivalence_p_corrected for c in result.comparisons] == pytest.approx(corrected, rel=1e-6)
+    same = result.comparison("again", "tuned", "ndcg_cut_10")
+    assert (same.equivalent, same.verdict) == (True, "equivalent within ±0.05")
+    other = result.comparison("bm25", "tuned", "ndcg_cut_10")
+    assert (other.equivalent, other.verdict) == (False, "not shown")
+
+
+def test_no_margin_no_test_of_equivalence(files):
+    result = evaluate_runs(files / "qrels.txt", runs_in(files))
+    assert {(c.equivalence, c.equivalence_p_corrected, c.verdict) for c in result.comparisons} == {(None, None, "")}
+    for margin in (0, -0.01, float("inf"), float("nan")):
+        with pytest.raises(UsageError, match="must be above 0"):
+            evaluate_runs(files / "qrels.txt", runs_in(files), equivalence_margin=margin)
+
+
+def test_presets(files):
+    result = evaluate_runs(files / "qrels.txt", runs_in(files), preset="dl19")
+    assert result.measures == ["ndcg_cut_10", "map(rel=2)", "recall_1000(rel=2)", "recip_rank(rel=2)"]
+    assert "it has 43 judged topics, these qrels 60: not the official ones" in result.notes()[0]
+    plain = evaluate_runs(files / "qrels.txt", runs_in(files), metrics=["map"], relevance_level=2).runs[2]
+    assert result.runs[2].values["map(rel=2)"] == plain.values["map"]
+    assert result.runs[2].recall_curve == plain.recall_curve  # the level of the preset's recall
+    more = evaluate_runs(files / "qrels.txt", runs_in(files), metrics=["P@5", "nDCG@10"], preset="beir")
+    assert more.measures == ["ndcg_cut_10", "recall_100", "P_5"]
+    assert more.notes()[0] == "Preset beir: BEIR."
+    with pytest.raises(UsageError, match="preset dl20 fixes its relevance levels"):
+        evaluate_runs(files / "qrels.txt", runs_in(files), preset="dl20", relevance_level=2)
+    with pytest.raises(UsageError, match="unknown preset 'dl91'; did you mean 'dl19'"):
+        evaluate_runs(files / "qrels.txt", runs_in(files), preset="dl91")
+
+
+@pytest.mark.parametrize(
+    ("preset", "commands"),
+    [
+        ("msmarco-dev", ["-c -M 10 -m recip_rank", "-c -m recall.1000"]),
+        ("dl19", ["-c -m ndcg_cut.10", "-c -l 2 -m map -m recall.1000 -m recip_rank"]),
+        ("dl20", ["-c -m ndcg_cut.10", "-c -l 2 -m map -m recall.1000 -m recip_rank"]),
+        ("beir", ["-c -m ndcg_cut.10 -m recall.100"]),
+    ],
+)
+def test_commands_of_presets(files, preset, commands):
+    result = evaluate_runs(files / "qrels.txt", {"a": files / "tuned.txt"}, preset=preset)
+    prefix, suffix = "python -m pyserini.eval.trec_eval ", f" {files / 'qrels.txt'} RUN"
+    assert result.trec_eval() == [f"{prefix}{command}{suffix}" for command in commands]
 
 
 def test_run_names():

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyserini_sdr.evaluate import plots
+from pyserini_sdr.evaluate import plots, tables
 from pyserini_sdr.evaluate.engine import evaluate_runs
+from pyserini_sdr.evaluate.latex import latex
 from pyserini_sdr.evaluate.report import write_report
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -80,6 +81,51 @@ def test_report_of_a_single_run(files, tmp_path):
     parse(page)
     assert "Comparisons with baselines" not in page
     assert "Recall by depth" in page
+
+
+def test_seeds_equivalence_and_judged_documents(files, tmp_path):
+    runs = {"<b>": files / "bm25.txt", "<i>": [files / "base.txt", files / "tuned.txt"]}
+    result = evaluate_runs(files / "qrels.txt", runs, ["<b>"], ["AP"], equivalence_margin=0.9)
+    write_report(tmp_path / "r.html", result, title="t")
+    page = (tmp_path / "r.html").read_text()
+    text = " ".join(" ".join(parse(page).text).split())
+    assert "<b>" not in page
+    assert "<i>" not in page
+    spread = result.run("<i>").spread["map"]
+    assert f"± {spread.sd:.4f} over seeds" in text
+    assert f"{spread.sd:.4f} {spread.min:.4f} {spread.max:.4f}" in text
+    assert "equivalent within ±0.9" in text
+    for hole in result.run("<i>").counts.holes:
+        assert f"{1 - hole.share:.4f} ({hole.unjudged:,} of {hole.documents:,})" in text
+    assert result.trec_eval()[0] in text
+
+
+def test_columns_of_numbers_are_sorted_as_numbers(files, tmp_path):
+    table = [
+        ["name", "n", "best", "text", "none", "marked"],
+        ["1", "1,024", "0.5 (16)", "7", "", "0.25 +a -b"],
+        ["2", "-3", "", "x", "", "0.125 "],
+    ]
+    path = tmp_path / "r.html"
+    result = evaluate_runs(files / "qrels.txt", {"a": files / "bm25.txt"}, metrics=["AP"])
+    write_report(path, result, title="t", sections=[("T", table)])
+    body = path.read_text().partition("<h2>T</h2>")[2].partition("</table>")[0]
+    assert re.findall(r'data-value="([^"]*)"', body) == ["1024.0", "0.5", "0.25", "-3.0", "0.125"]
+
+
+def test_a_short_row_with_a_long_text_spans_the_table(files, tmp_path):
+    result = evaluate_runs(files / "qrels.txt", {"a": files / "bm25.txt"}, metrics=["AP"])
+    words = "word " * 40
+    write_report(tmp_path / "r.html", result, title="t", sections=[("T", [["run", "n"], ["a", "1"], [words]])])
+    body = (tmp_path / "r.html").read_text().partition("<h2>T</h2>")[2].partition("</table>")[0]
+    assert f'class="prose" colspan="2">{words.strip()}</td>' in body
+
+
+def test_what_trec_eval_lacks_has_no_command(files, tmp_path):
+    result = evaluate_runs(files / "qrels.txt", {"a": files / "bm25.txt"}, metrics=["Judged@10"])
+    write_report(tmp_path / "r.html", result, title="t")
+    for text in ((tmp_path / "r.html").read_text(), tables.markdown(result), latex(result)):
+        assert "by trec_eval" not in text
 
 
 def test_long_topic_lists_are_cut_and_say_so(files, tmp_path, monkeypatch):

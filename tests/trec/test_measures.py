@@ -9,55 +9,10 @@ import pytrec_eval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyserini_sdr.core.errors import DataError, UsageError
-from pyserini_sdr.trec.measures import canonical, evaluate_run, evaluate_topic, score_run
+from pyserini_sdr.core.errors import DataError
+from pyserini_sdr.trec.measures import evaluate_run, evaluate_topic, score_run
+from pyserini_sdr.trec.names import CUT, LEVEL, PLAIN, Measure
 from pyserini_sdr.trec.run import RunWriter
-
-
-@pytest.mark.parametrize(
-    ("given_name", "expected"),
-    [
-        ("ndcg_cut_10", "ndcg_cut_10"),
-        ("ndcg_cut.10", "ndcg_cut_10"),
-        ("nDCG@10", "ndcg_cut_10"),
-        ("NDCG@010", "ndcg_cut_10"),
-        ("ndcg", "ndcg"),
-        ("RR@10", "recip_rank_cut_10"),
-        ("mrr_10", "recip_rank_cut_10"),
-        ("MRR@100", "recip_rank_cut_100"),
-        ("recip_rank", "recip_rank"),
-        ("recip_rank_10", "recip_rank_cut_10"),
-        ("R@100", "recall_100"),
-        ("recall_100", "recall_100"),
-        ("AP", "map"),
-        ("AP@100", "map_cut_100"),
-        ("P@5", "P_5"),
-        ("Rprec", "Rprec"),
-        ("iprec_at_recall_0.1", "iprec_at_recall_0.10"),
-        ("11pt_avg", "11pt_avg"),
-    ],
-)
-def test_spellings(given_name, expected):
-    assert canonical(given_name) == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("ndgc_cut_10", "did you mean 'ndcg_cut_10'"),
-        ("recall", "needs a cut-off, as in recall_10"),
-        ("P", "needs a cut-off"),
-        ("P_0", "the cut-off must be at least 1"),
-        ("recall@0", "the cut-off must be at least 1"),
-        ("bleu", "unknown measure 'bleu'"),
-        ("gm_map", "unknown measure 'gm_map'"),
-        ("map_", "unknown measure 'map_'"),
-    ],
-)
-def test_unknown_measures_are_usage_errors(name, message):
-    with pytest.raises(UsageError) as error:
-        canonical(name)
-    assert message in str(error.value)
 
 
 def test_numbers_by_hand():
@@ -92,6 +47,49 @@ def test_relevance_level():
     assert evaluate_topic(judged, ranking, ["recip_rank", "RR@10"], 2) == {"recip_rank": 0.5, "recip_rank_cut_10": 0.5}
 
 
+def test_a_measure_has_its_own_level():
+    judged, ranking = {"a": 1, "b": 2, "c": 3}, {"a": 4.0, "x": 3.0, "b": 2.0, "c": 1.0}
+    names = ["RR", "RR(rel=2)", "RR(rel=3)@3", "RR(rel=3)@4", "AP(rel=3)", "AP", "R(rel=2)@3", "nDCG@10"]
+    values = evaluate_topic(judged, ranking, names)
+    assert values == {
+        "recip_rank": 1.0,
+        "recip_rank(rel=2)": pytest.approx(1 / 3),
+        "recip_rank_cut_3(rel=3)": 0.0,
+        "recip_rank_cut_4(rel=3)": 0.25,
+        "map(rel=3)": 0.25,
+        "map": pytest.approx((1 + 2 / 3 + 3 / 4) / 3),
+        "recall_3(rel=2)": 0.5,
+        "ndcg_cut_10": evaluate_topic(judged, ranking, ["nDCG@10"], 3)["ndcg_cut_10"],
+    }
+    raised = evaluate_topic(judged, ranking, names, 2)
+    assert raised["map"] == evaluate_topic(judged, ranking, ["AP(rel=2)"])["map(rel=2)"] != values["map"]
+    assert {name: value for name, value in raised.items() if "rel" in name} == {
+        name: value for name, value in values.items() if "rel" in name
+    }
+
+
+def test_only_relevance_levels_change_what_has_one():
+    rng = random.Random(3)
+    qrels = {str(q): {f"d{i}": rng.randint(0, 3) for i in range(30)} for q in range(20)}
+    run = {qid: {f"d{rng.randrange(60)}": rng.random() for _ in range(40)} for qid in qrels}
+    measures = [*map(Measure, PLAIN), *(Measure(base, "5") for base in CUT), *(Measure(b, "0.30") for b in LEVEL)]
+    low, high = (evaluate_run(qrels, run, list(map(str, measures)), level) for level in (1, 2))
+    assert [m for m in measures if m.graded] == [m for m in measures if low[str(m)] == high[str(m)]]
+
+
+def test_judged_and_holes():
+    qrels = {"1": {"a": 0, "b": 2}, "2": {"c": 1}, "3": {"d": 1}}
+    run = {"1": {"a": 5.0, "c": 4.0, "b": 3.0}, "2": {f"x{i}": -float(i) for i in range(12)} | {"c": 1.0}}
+    scored = score_run(qrels, run, ["Judged@2", "judged_10"])
+    assert scored.values == {
+        "judged_2": {"1": 0.5, "2": 0.5, "3": 0.0},
+        "judged_10": {"1": pytest.approx(2 / 3), "2": 0.1, "3": 0.0},
+    }
+    found = [(h.k, h.documents, h.unjudged) for h in scored.counts.holes]
+    assert found == [(5, 8, 5), (10, 13, 10), (20, 16, 13), (100, 16, 13)]
+    assert scored.counts.holes[0].share == 5 / 8
+
+
 def test_all_judged_topics_count_and_counts_are_told():
     qrels = {"1": {"a": 1}, "2": {"b": 1}, "3": {"c": 0}, "4": {"d": 1}}
     run = {"9": {"a": 1.0}, "1": {"a": 1.0, "b": 0.5}, "2": {"b": 1.0}, "4": {}}
@@ -116,9 +114,7 @@ def test_nothing_in_common_is_an_error(tmp_path):
 
 
 def test_all_measures_exist_in_trec_eval():
-    from pyserini_sdr.trec.measures import _CUT, _LEVEL, _PLAIN
-
-    names = [*_PLAIN, *(f"{base}_7" for base in _CUT), *(f"{base}_0.30" for base in _LEVEL)]
+    names = [*PLAIN, *(f"{base}_7" for base in CUT), *(f"{base}_0.30" for base in LEVEL)]
     values = evaluate_topic({"a": 1, "b": 0}, {"a": 2.0, "b": 1.0}, names)
     assert list(values) == names
     assert all(isinstance(value, float) for value in values.values())

@@ -10,6 +10,7 @@ from pyserini_sdr.trec.significance import (
     bonferroni,
     bootstrap_intervals,
     effect_size,
+    equivalence_test,
     holm,
     paired_t_test,
     randomization_test,
@@ -38,6 +39,31 @@ def test_degenerate_pairs():
     assert t_interval([0.4]) == (0.4, 0.4)
     with pytest.raises(ValueError, match="shapes"):
         paired_t_test([1.0, 2.0], [1.0])
+
+
+def test_equivalence_test_is_two_of_scipys_one_sided_tests():
+    rng = np.random.default_rng(4)
+    a = rng.random(80)
+    for shift, margin in ((0.0, 0.01), (0.004, 0.01), (0.03, 0.01), (-0.008, 0.05)):
+        b = a + rng.normal(shift, 0.03, 80)
+        found = equivalence_test(a, b, margin)
+        assert found.p_lower == pytest.approx(stats.ttest_rel(a, b - margin, alternative="greater").pvalue, rel=1e-9)
+        assert found.p_upper == pytest.approx(stats.ttest_rel(a, b + margin, alternative="less").pvalue, rel=1e-9)
+        assert found.p == max(found.p_lower, found.p_upper)
+        interval = stats.ttest_rel(a, b).confidence_interval(0.9)
+        assert found.interval == pytest.approx((interval.low, interval.high), rel=1e-9)
+        assert (found.p < 0.05) == (-margin < found.interval[0] and found.interval[1] < margin)
+
+
+def test_equivalence_of_degenerate_pairs():
+    same = equivalence_test([0.5, 0.7], [0.5, 0.7], 0.01)
+    assert (same.p_lower, same.p_upper, same.interval) == (0.0, 0.0, (0.0, 0.0))
+    assert equivalence_test([0.5, 0.7], [0.48, 0.68], 0.01).p == 1.0
+    assert equivalence_test([0.5, 0.7], [0.48, 0.68], 0.03).p == 0.0
+    beyond = equivalence_test([0.5, 0.7], [0.9, 1.1], 0.1)
+    assert (beyond.p_lower, beyond.p_upper) == (1.0, 0.0)
+    assert equivalence_test([0.5, 0.6], [0.4, 0.5], 0.1).p == 1.0  # on the margin is not within it
+    assert equivalence_test([0.5], [0.5], 0.1).p == 1.0
 
 
 def test_randomization_test_near_the_exact_value():
