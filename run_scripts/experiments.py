@@ -132,7 +132,7 @@ def main() -> None:
 
 def _command(log: Path, *words: object) -> float:
     """Runs a command of the package, its messages appended to a log; CPU seconds that it took."""
-    line = [sys.executable, "-m", *map(str, words)]
+    line = [os.environ.get("PYTHON", sys.executable), "-m", *map(str, words)]
     with log.open("a", encoding="utf-8") as handle:
         print("$", *line[1:], file=handle, flush=True)
         process = subprocess.Popen(line, stdout=handle, stderr=handle)
