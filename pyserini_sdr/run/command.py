@@ -8,6 +8,7 @@ from typing import Literal
 
 from ..core.command import Command, CommandGroup
 from ..core.options import at_least, option
+from ..trec.fusion_options import FusionOptions
 
 
 @dataclass
@@ -20,20 +21,14 @@ class CheckOptions:
     tag: str | None = option(None, help="tag of the repaired run, if not its own")
 
 
-@dataclass
-class FuseOptions:
+@dataclass(kw_only=True)
+class FuseOptions(FusionOptions):
     runs: list[Path] = option(help="runs to fuse; for stock-hybrid the dense one, then the sparse one", metavar="RUN")
     output: Path = option(help="the fused run")
-    method: Literal["rrf", "linear", "stock-hybrid", "stock-fusion", "interpolation", "average"] = option(
-        "rrf", help="fusion rule"
-    )
-    rrf_k: float | None = option(None, help="k of rrf (default: 60)", check=at_least(0))
-    alpha: float | None = option(None, help="α of stock-hybrid (default: 0.1) or stock-fusion (default: 0.5)")
-    weights: list[float] | None = option(None, help="weight per run for linear (default: 1 each)", metavar="W")
-    normalization: Literal["none", "min-max", "z-score"] | None = option(
-        None, help="of scores per topic, for linear (default: min-max) and stock-hybrid (default: none)"
-    )
-    weight_on_dense: bool = option(False, help="stock-hybrid: α multiplies the dense score")
+    method: (
+        Literal["rrf", "linear", "combsum", "combmnz", "stock-hybrid", "stock-fusion", "interpolation", "average"]
+        | None
+    ) = option(None, help="fusion rule (default: rrf)")
     depth: int | None = option(None, help="documents of each run that take part (default: all)", check=at_least(1))
     hits: int = option(1000, help="documents per topic in the fused run", check=at_least(1))
     output_format: Literal["trec", "msmarco"] = option("trec", help="format of the fused run")
@@ -64,13 +59,18 @@ Exit status 1 if errors remain.""",
 rules (d: document, s: its score in a run, r: its rank from 1):
   rrf            sum of 1 / (k + r) over the runs that hold d
   linear         sum of weight * normalised s; missing = 0 after normalisation
+  combsum        sum of normalised s (min-max: as pyserini.fusion --method normalize)
+  combmnz        combsum times the number of runs that hold d
   stock-hybrid   alpha * sparse + dense, as pyserini.search.hybrid; missing = that run's lowest score of the topic
   stock-fusion   alpha * first + (1 - alpha) * second, as pyserini.fusion (also called interpolation); missing = 0
-  average        mean of raw scores; missing = 0""",
+  average        mean of raw scores; missing = 0
+--tuned takes rule and settings from what python -m pyserini_sdr.search tune found on other topics, for these runs in
+the same order.""",
             examples="""
   python -m pyserini_sdr.run fuse --runs bm25.txt dense.txt --output rrf.txt
   python -m pyserini_sdr.run fuse --runs dense.txt bm25.txt --method stock-hybrid --alpha 0.1 --output hybrid.txt
-  python -m pyserini_sdr.run fuse --runs a.txt b.txt --method linear --weights 0.3 0.7 --output linear.txt""",
+  python -m pyserini_sdr.run fuse --runs a.txt b.txt --method linear --weights 0.3 0.7 --output linear.txt
+  python -m pyserini_sdr.run fuse --runs dense.test.txt bm25.test.txt --tuned tuned.json --output fused.test.txt""",
         ),
     },
     examples="""

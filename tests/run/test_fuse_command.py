@@ -43,7 +43,8 @@ def test_stock_hybrid_states_itself_in_the_tag(runs, tmp_path):
 
 
 def test_every_method_of_the_flag_is_a_rule(runs, tmp_path):
-    choices = get_args(get_type_hints(FuseOptions)["method"])
+    literal, _ = get_args(get_type_hints(FuseOptions)["method"])
+    choices = get_args(literal)
     assert sorted(choices) == sorted(RULES)
     for rule in RULES:
         assert fuse("--runs", *runs, "--output", tmp_path / f"{rule}.txt", "--method", rule) == 0
