@@ -7,18 +7,38 @@ from pathlib import Path
 from typing import Literal
 
 from ..core.command import Command, CommandGroup
+from ..core.errors import UsageError
 from ..core.options import at_least, option
 from ..trec.fusion_options import FusionOptions
 
 
 @dataclass
 class CheckOptions:
-    run: Path = option(help="TREC run (six columns) or MS MARCO run (three), plain or .gz")
-    topics: Path | None = option(None, help="topics the run should answer")
-    qrels: Path | None = option(None, help="judgements the run is meant for")
-    depth: int | None = option(None, help="most documents allowed per topic", check=at_least(1))
-    output: Path | None = option(None, help="write the repaired run here")
+    run: Path = option(help="TREC run (six columns) or MS MARCO run (three), plain or .gz", metavar="FILE")
+    topics: Path | None = option(None, help="topics the run should answer", metavar="FILE")
+    qrels: Path | None = option(None, help="judgements the run is meant for", metavar="FILE")
+    collection: Path | None = option(
+        None, help="collection directory that was searched", metavar="DIR", group="documents (one of them)"
+    )
+    corpus: Path | None = option(None, help="corpus that was searched", group="documents (one of them)")
+    index: list[Path] | None = option(
+        None, help="index or shards that were searched", metavar="DIR", group="documents (one of them)"
+    )
+    depth: int | None = option(
+        None, help="documents allowed per topic; topics with more are errors, with fewer noted", check=at_least(1)
+    )
+    tag_length: int = option(20, help="characters allowed in a tag", check=at_least(1))
+    strict: bool = option(False, help="warnings are errors too, as for a submission to TREC")
+    show: int = option(3, help="faults of each kind that are listed; the others are counted", check=at_least(1))
+    output: Path | None = option(None, help="write the repaired run here", metavar="FILE")
     tag: str | None = option(None, help="tag of the repaired run, if not its own")
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("collection", "corpus", "index") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise UsageError(f"give one of {' and '.join(f'--{name}' for name in given)}")
+        if self.tag is not None and self.output is None:
+            raise UsageError(f"--tag {self.tag}: needs --output, the repaired run that gets it")
 
 
 @dataclass(kw_only=True)
@@ -43,13 +63,22 @@ COMMAND = CommandGroup(
             options=CheckOptions,
             run="pyserini_sdr.run.check:run_check",
             details="""
-Looks at columns, scores, duplicate documents, scattered topics, ranks against scores, ties, tags and depth; with
---topics and --qrels also at topics that are unknown or missing. The repaired run is sorted as trec_eval sorts (score
-descending, then document id descending), ranked from 1, free of duplicates and unknown topics, and cut to --depth.
+Looks at columns, scores, duplicate documents, scattered topics, ranks (start, gaps, repetitions, against the scores),
+ties and tags; with --topics and --qrels at topics that are unknown or missing, with --collection, --corpus or --index
+at documents that do not exist, with --depth at topics that have more or fewer. Faults are listed with file and line, at
+most --show of each kind, and counted. Errors are what trec_eval refuses or misreads, warnings what a submission to TREC
+must not have (--strict: errors).
+
+The repaired run is sorted as trec_eval sorts (score descending, then document id descending), ranked from 1, has one
+tag, no duplicates (the best score stays), no unknown topics or documents, and --depth documents at most. What no
+repair can mend (columns, scores that are not finite, topics without results) is left to you.
+
 Exit status 1 if errors remain.""",
             examples="""
   python -m pyserini_sdr.run check --run run.txt
-  python -m pyserini_sdr.run check --run run.txt --topics topics.tsv --depth 1000 --output fixed.txt""",
+  python -m pyserini_sdr.run check --run run.txt --topics topics.tsv --depth 1000 --output fixed.txt
+  python -m pyserini_sdr.run check --run run.txt --topics topics.tsv --corpus corpus --depth 1000 --strict \\
+    --tag mygroup-dense1 --output submission.txt""",
         ),
         "fuse": Command(
             summary="Fuses two or more runs into one.",
