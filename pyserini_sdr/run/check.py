@@ -232,7 +232,7 @@ def _check_topic(report: Report, rows: list[Row]) -> int:
     if tied and report.format == "trec":
         report.ties += len(tied)
         a, b = tied[0]
-        report.add("ties", "note", f"{len(tied)} ties in topic {qid!r}, the first at {a.text}", line=b.line)
+        report.add("ties", "note", f"ties in topic {qid!r}: {len(tied)}, the first at {a.text}", line=b.line)
         for a, b in tied:
             if a.score != b.score:
                 message = f"scores {a.text} and {b.text} are one float32 number; trec_eval sees a tie"

@@ -1,4 +1,4 @@
-"""`run check` and `run fuse`: their flags."""
+"""`run check`, `fuse`, `pool` and `correlate`: their flags."""
 
 from __future__ import annotations
 
@@ -55,8 +55,58 @@ class FuseOptions(FusionOptions):
     tag: str | None = option(None, help="tag of the fused run (default: names rule and parameters)")
 
 
+@dataclass
+class PoolOptions:
+    runs: list[Path] = option(help="runs to pool", metavar="RUN")
+    output: Path = option(help="the pool, as judgements: topic, 0, document, grade", metavar="FILE")
+    depth: int = option(100, help="documents of each run and topic", check=at_least(1))
+    qrels: Path | None = option(None, help="judgements there are already", metavar="FILE")
+    relevance_level: int = option(1, help="lowest grade that counts as relevant", check=at_least(1))
+    holes_only: bool = option(False, help="write only what --qrels does not judge")
+
+    def __post_init__(self) -> None:
+        if self.holes_only and self.qrels is None:
+            raise UsageError("--holes-only: needs --qrels")
+
+
+@dataclass
+class CorrelateOptions:
+    runs: list[Path] = option(help="runs: the systems that are ranked, or the rankings compared", metavar="RUN")
+    qrels: list[Path] | None = option(
+        None, help="rank systems: one or several sets of judgements", metavar="FILE", group="of systems"
+    )
+    metrics: list[str] | None = option(
+        None, help="measures that rank them (default: ndcg_cut_10 map)", metavar="METRIC", group="of systems"
+    )
+    relevance_level: int = option(
+        1, help="lowest grade that counts as relevant (trec_eval -l)", check=at_least(1), group="of systems"
+    )
+    p: float | None = option(
+        None, help="patience of rank-biased overlap, between 0 and 1 (default: 0.9)", group="of rankings"
+    )
+    depth: int | None = option(
+        None, help="documents compared per topic (default: all)", check=at_least(1), group="of rankings"
+    )
+    per_topic: bool = option(False, help="give every topic's values too", group="of rankings")
+    output: Path | None = option(None, help="write all as JSON too", metavar="FILE")
+
+    def __post_init__(self) -> None:
+        if len(self.runs) < 2:
+            raise UsageError(f"--runs {self.runs[0]}: give at least two")
+        ranking = {"--p": self.p, "--depth": self.depth, "--per-topic": self.per_topic or None}
+        wrong = {"--metrics": self.metrics} if self.qrels is None else ranking
+        for flag, value in wrong.items():
+            if value is not None:
+                what = (
+                    "compares rankings; measures need --qrels" if self.qrels is None else "with --qrels ranks systems"
+                )
+                raise UsageError(f"{flag}: has no meaning here: correlate {what}")
+        if self.p is not None and not 0 < self.p < 1:
+            raise UsageError(f"--p {self.p}: must lie between 0 and 1")
+
+
 COMMAND = CommandGroup(
-    summary="Validates, repairs and fuses TREC runs.",
+    summary="Validates, repairs, fuses, pools and compares TREC runs.",
     commands={
         "check": Command(
             summary="Validates a run and writes a repaired one.",
@@ -101,8 +151,40 @@ the same order.""",
   python -m pyserini_sdr.run fuse --runs a.txt b.txt --method linear --weights 0.3 0.7 --output linear.txt
   python -m pyserini_sdr.run fuse --runs dense.test.txt bm25.test.txt --tuned tuned.json --output fused.test.txt""",
         ),
+        "pool": Command(
+            summary="Pools the best documents of several runs for judging.",
+            options=PoolOptions,
+            run="pyserini_sdr.run.pool:run_pool",
+            details="""
+Takes the --depth best documents of every run and topic (in trec_eval's order) and writes them as judgements, in the
+order of their ids: with their grades where --qrels has one, else with -1 (in the pool, not judged). The table tells how
+much of the pool each run brings, how much of it no other run does, and, with --qrels, how much is judged and relevant:
+the rest are the holes in the judgements.""",
+            examples="""
+  python -m pyserini_sdr.run pool --runs bm25.txt dense.txt hybrid.txt --depth 50 --output pool.txt
+  python -m pyserini_sdr.run pool --runs bm25.txt dense.txt --qrels qrels.txt --depth 10 --holes-only \\
+    --output to-judge.txt""",
+        ),
+        "correlate": Command(
+            summary="Rank correlation of systems under two measures or judgements, or of two runs' rankings.",
+            options=CorrelateOptions,
+            run="pyserini_sdr.run.correlate:run_correlate",
+            details="""
+With --qrels: the runs are systems, ranked by each measure under each of the judgements (means over all judged topics).
+For every two of these rankings: Kendall's tau-b with its p-value, tau-AP (mistakes at the top cost more; the first
+ranking is the truth), Spearman's rho.
+
+Without: for every two runs, the means over the topics that both answer of the rank-biased overlap (extrapolated), of
+Kendall's tau over the documents that both hold, and of the share of documents that both hold.""",
+            examples="""
+  python -m pyserini_sdr.run correlate --runs a.txt b.txt c.txt d.txt --qrels qrels.txt --metrics nDCG@10 map RR@10
+  python -m pyserini_sdr.run correlate --runs a.txt b.txt c.txt --qrels nist.txt llm.txt --metrics nDCG@10
+  python -m pyserini_sdr.run correlate --runs dense.txt dense.reencoded.txt --depth 100 --per-topic""",
+        ),
     },
     examples="""
   python -m pyserini_sdr.run check --run run.txt --output fixed.txt
-  python -m pyserini_sdr.run fuse --runs bm25.txt dense.txt --output rrf.txt""",
+  python -m pyserini_sdr.run fuse --runs bm25.txt dense.txt --output rrf.txt
+  python -m pyserini_sdr.run pool --runs bm25.txt dense.txt --depth 50 --output pool.txt
+  python -m pyserini_sdr.run correlate --runs bm25.txt dense.txt""",
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ..anserini.stock import StockCommand
+from ..core.tables import markdown_table
 
 if TYPE_CHECKING:
     from .tune import Curve, Point
@@ -30,9 +31,9 @@ def table(curve: Curve) -> str:
         name, (mean, interval) = describe(curve.settings[position]), _texts(curve.points[position])
         chosen = position == curve.best
         rows.append((f"**{name}**", (f"**{mean}**", interval)) if chosen else (name, (mean, interval)))
-    lines = [f"| {curve.rule} | {curve.metric} | 95 % interval |", "|---|---|---|"]
-    lines += [f"| {name} | {mean} | {interval} |" for name, (mean, interval) in rows]
-    text = "\n".join(lines) + left_out
+    text = (
+        markdown_table([curve.rule, curve.metric, "95 % interval"], [[name, *texts] for name, texts in rows]) + left_out
+    )
     text += f"\n\n{curve.topics} judged topics; best: {describe(curve.settings[curve.best])}"
     if len(curve.tied) > 1:
         text += f", of {len(curve.tied)} equally good ones the nearest to the rule's default"

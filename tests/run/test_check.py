@@ -25,7 +25,7 @@ def test_clean_run(tmp_path, capsys):
     out = capsys.readouterr().out
     assert out.startswith(f"{path}: 2 topics, 4 lines, at most 3 documents per topic, 1 ties, trec format, tag t\n")
     assert out.splitlines()[1:] == [
-        f"{path}:2: note: 1 ties in topic '1', the first at 2.5",
+        f"{path}:2: note: ties in topic '1': 1, the first at 2.5",
         f"{path}:4: note: topic '2' has 1 documents, fewer than 3",
     ]
     assert (tmp_path / "fixed.txt").read_text() == CLEAN
