@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ..core.errors import DataError, UsageError
 from ..core.files import read_object, require_file
 from ..core.options import at_least, option
+from ..core.progress import note
 from .fuse import RULE_OPTIONS, fuse
 
 TUNED = "tuned-fusion"
@@ -112,7 +113,8 @@ def read_tuned(path: Path, runs: int) -> Fusion:
     remedy = "give the JSON file that python -m pyserini_sdr.search tune wrote"
     value = read_object(require_file(path, "tuned file"), remedy=remedy)
     rule, options, depth, tuned = (value.get(key) for key in ("rule", "options", "depth", "runs"))
-    known = isinstance(rule, str) and isinstance(options, dict) and isinstance(tuned, list)
+    known = isinstance(rule, str) and isinstance(options, dict)
+    known = known and isinstance(tuned, list) and all(isinstance(run, dict) and "path" in run for run in tuned)
     if value.get("kind") != TUNED or not known or not (depth is None or isinstance(depth, int)):
         raise DataError(path, "is no tuned fusion", remedy=remedy)
     if len(tuned) != runs:
@@ -121,4 +123,6 @@ def read_tuned(path: Path, runs: int) -> Fusion:
         fuse([{}] * runs, rule, **options)
     except (UsageError, TypeError, ValueError) as error:
         raise DataError(path, f"holds no usable setting ({error})", remedy=remedy) from error
+    names = ", ".join(str(run["path"]) for run in tuned)
+    note(f"{path}: {rule}, tuned on {names}; the runs here are taken in this order")
     return Fusion(rule, options, depth)

@@ -79,7 +79,15 @@ def tuned(tmp_path):
     path = tmp_path / "tuned.json"
     options = {"weights": [0.75, 0.25], "normalization": "z-score"}
     path.write_text(
-        json.dumps({"kind": "tuned-fusion", "rule": "linear", "options": options, "depth": 1, "runs": [{}, {}]})
+        json.dumps(
+            {
+                "kind": "tuned-fusion",
+                "rule": "linear",
+                "options": options,
+                "depth": 1,
+                "runs": [{"path": "a"}, {"path": "b"}],
+            }
+        )
     )
     return path
 
@@ -117,11 +125,12 @@ def test_flags_beside_a_tuned_file_are_refused(runs, tmp_path, tuned, capsys, fl
     ("change", "message"),
     [
         ({"kind": "run"}, "is no tuned fusion"),
-        ({"runs": [{}] * 3}, "was tuned for 3 runs, here are 2"),
+        ({"runs": [{"path": "a"}] * 3}, "was tuned for 3 runs, here are 2"),
         ({"rule": "borda"}, "unknown fusion rule 'borda'"),
         ({"options": {"alpha": 0.1}}, "takes no option 'alpha'"),
         ({"options": {"weights": ["a", "b"]}}, "holds no usable setting"),
         ({"depth": "x"}, "is no tuned fusion"),
+        ({"runs": ["a", "b"]}, "is no tuned fusion"),
     ],
 )
 def test_tuned_files_that_are_none(runs, tmp_path, tuned, capsys, change, message):

@@ -104,7 +104,13 @@ def test_rules(
 def test_a_tuned_fusion(index: Path, tiny_collection: Path, tmp_path: Path) -> None:
     """Its depth is that of each list, and its flags are not given again."""
     options = {"weights": [0.3, 0.7], "normalization": "z-score"}
-    tuned = {"kind": "tuned-fusion", "rule": "linear", "options": options, "depth": 5, "runs": [{}, {}]}
+    tuned = {
+        "kind": "tuned-fusion",
+        "rule": "linear",
+        "options": options,
+        "depth": 5,
+        "runs": [{"path": "a"}, {"path": "b"}],
+    }
     (tmp_path / "tuned.json").write_text(json.dumps(tuned))
     topics = tiny_collection / "topics.test.tsv"
     run = hybrid(index, topics, tmp_path / "h.trec", "--tuned", tmp_path / "tuned.json", "--hits", 20)
