@@ -41,6 +41,7 @@ def run_check(options: CheckOptions) -> int:
     """Prints the report; writes `--output` unless faults remain that no repair can mend. Exit status 0 or 1."""
     if options.tag is not None and (problem := tag_problem(options.tag, options.tag_length)):
         raise UsageError(f"--tag {options.tag}: {problem}")
+    require_file(options.run, "run file")
     topics = read_topics(options.topics) if options.topics else None
     qrels = read_qrels(options.qrels) if options.qrels else None
     unknown = None
@@ -104,7 +105,7 @@ def check(
         strict: warnings are errors, as for a submission.
 
     Raises:
-        DataError: a file that cannot be read or holds no results.
+        DataError: a file that cannot be read or is empty.
     """
     report = Report(require_file(path, "run file"), shown=shown, strict=strict)
     seen: set[str] = set()
@@ -136,7 +137,7 @@ def check(
             top = rank([r.docid for r in rows], [r.score for r in rows], 10)
             judged_top += sum(docid in qrels[qid] for docid, _ in top)
             retrieved_top += len(top)
-    if not report.lines:
+    if not report.lines and not report.findings:
         raise DataError(path, "holds no results")
     if steps >= _MIN_STEPS and rises > 0.9 * steps:
         report.findings.pop("rank order", None)
@@ -170,7 +171,7 @@ def _check_missing(
             first = ", ".join(map(repr, missing[: max(report.shown, 1)]))
             message = f"no results for {len(missing)} of {len(wanted)} {name}, as {first}{effect}"
             report.add(f"missing {name}", "warning", message)
-    if qrels is not None:
+    if qrels is not None and seen:
         unjudged = len(seen - qrels.keys())
         if unjudged == len(seen):
             report.add("no judged topic", "error", "none of its topics is in the qrels")

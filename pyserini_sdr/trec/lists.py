@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.errors import UsageError, unknown
 from ..core.files import require_file
-from .run import Ranking, iter_run, rank, run_topics
+from .run import Ranking, iter_run, ordered, run_topics
 
 Scores = Mapping[str, float]
 """Document id → score."""
@@ -116,14 +116,16 @@ class AlignedRuns:
         """Yields `(query id, per run: document id → score)`."""
         cursors = [_Cursor(path, set(topics)) for path, topics in zip(self._paths, self._held, strict=True)]
         for qid in self.topics:
-            yield qid, [dict(self._cut(cursor.take(qid))) for cursor in cursors]
+            yield qid, [self._cut(cursor.take(qid)) for cursor in cursors]
         for cursor in cursors:
             cursor.finish()
 
-    def _cut(self, ranking: Ranking) -> Ranking:
-        if self._depth is None:
-            return ranking
-        return rank([docid for docid, _ in ranking], [score for _, score in ranking], self._depth)
+    def _cut(self, ranking: Ranking) -> dict[str, float]:
+        scores = dict(ranking)
+        if self._depth is None or len(scores) <= self._depth:
+            return scores
+        docids, _ = ordered(list(scores), list(scores.values()), self._depth)
+        return {docid: scores[docid] for docid in docids}  # as they stand in the file, not as float32
 
 
 class _Cursor:

@@ -96,6 +96,15 @@ def test_faults_that_no_repair_mends_write_nothing(tmp_path, capsys, line, findi
     assert [p.name for p in tmp_path.iterdir()] == ["run.txt"]
 
 
+def test_a_file_of_another_kind_is_told_line_by_line(tmp_path, capsys):
+    path = tmp_path / "run.txt"
+    path.write_text("a b\n" * 5)
+    assert run("check", "--run", path, "--show", 2) == 1
+    out = capsys.readouterr().out.splitlines()
+    assert out[1] == f"{path}:1: error: 2 columns instead of 6 (TREC) or 3 (MS MARCO): 'a b'"
+    assert out[2] == f"{path}:2: error: 2 columns instead of 6 (TREC) or 3 (MS MARCO): 'a b' (and 3 more)"
+
+
 def test_distances_are_recognised(tmp_path, capsys):
     path = tmp_path / "run.txt"
     path.write_text("".join(f"{q} Q0 d{i} {i} {i / 10} t\n" for q in range(3) for i in range(1, 6)))
