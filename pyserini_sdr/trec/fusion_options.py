@@ -10,7 +10,6 @@ from ..core.errors import DataError, UsageError
 from ..core.files import read_object, require_file
 from ..core.options import at_least, option
 from ..core.progress import note
-from .fuse import RULE_OPTIONS, fuse
 
 TUNED = "tuned-fusion"
 """`kind` of the file."""
@@ -70,6 +69,8 @@ class FusionOptions:
             UsageError: an option that the rule does not take; a flag beside `--tuned`; the wrong number of runs.
             DataError: a tuned file that cannot be read, or is for another number of runs.
         """
+        from .fuse import RULE_OPTIONS, fuse  # here, as `--help` needs no numpy
+
         given = {
             "k": ("--rrf-k", self.rrf_k),
             "alpha": ("--alpha", self.alpha),
@@ -110,6 +111,8 @@ def read_tuned(path: Path, runs: int) -> Fusion:
     Raises:
         DataError: no such file, not one of `search tune`, or tuned for another number of runs.
     """
+    from .fuse import fuse
+
     remedy = "give the JSON file that python -m pyserini_sdr.search tune wrote"
     value = read_object(require_file(path, "tuned file"), remedy=remedy)
     rule, options, depth, tuned = (value.get(key) for key in ("rule", "options", "depth", "runs"))
