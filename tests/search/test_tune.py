@@ -12,7 +12,7 @@ from pyserini_sdr.core.command import main
 from pyserini_sdr.core.errors import UsageError
 from pyserini_sdr.run.command import COMMAND as RUN
 from pyserini_sdr.search.__main__ import COMMAND
-from pyserini_sdr.search.tune import score_settings, summarise
+from pyserini_sdr.search.tune import _warn_of_the_edge, score_settings, summarise
 from pyserini_sdr.search.tune_options import TuneOptions, of_test_split, parse_grid
 from pyserini_sdr.trec.fuse import fuse_files
 from pyserini_sdr.trec.measures import evaluate_run
@@ -240,3 +240,14 @@ def test_runs_and_judgements_that_do_not_belong_together(material, tmp_path, cap
     assert tune("--runs", a, b, *argv, "--metric", "nDCG@0") == 2
     assert tune("--runs", a, b, "--qrels", qrels, "--output", tmp_path / "t.png") == 2
     assert not (tmp_path / "t.json").exists() and not list(tmp_path.glob("*.png"))
+
+
+@pytest.mark.parametrize(("best", "warned"), [(0, False), (1, True)])
+def test_a_best_value_at_the_end_of_the_grid_is_told(capsys, best, warned):
+    import numpy as np
+
+    values = np.zeros((2, 4))
+    values[:, best] = 0.5
+    curve = summarise(values, [Path("a"), Path("b")], "rrf", [{"k": 5}, {"k": 10}], "map")
+    _warn_of_the_edge(curve)
+    assert ("the best k is the largest of the grid" in capsys.readouterr().err) is warned
