@@ -16,8 +16,8 @@ COMMANDS = {
     "recipe": "multi-stage systems of the field, from one command each",
     "encode": "encode a corpus; drop-in for pyserini.encode",
     "index": "build, check FAISS indexes; build BM25 indexes",
-    "search": "dense, BM25 and hybrid search, reranking: topics to a TREC run",
-    "run": "check, mend and fuse TREC runs",
+    "search": "dense, BM25 and hybrid search, reranking: topics to a TREC run; tune fusion on dev",
+    "run": "check, mend, fuse, pool and compare TREC runs",
     "evaluate": "trec_eval's measures with confidence intervals and significance",
     "anserini": "run a stock Pyserini module under the Java that was found",
 }

@@ -1,1 +1,1 @@
-"""The command `run`: validates, repairs and fuses TREC runs."""
+"""The command `run`: validates, repairs, fuses, pools and compares TREC runs."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ..core.errors import DataError, shorten
+from ..core.errors import DataError, UsageError, shorten
 from ..core.files import read_lines, require_file
 from ..core.progress import bar, note
 from ..trec.columns import parse_integer, parse_score, split_columns
@@ -19,8 +19,8 @@ from ..trec.qrels import read_qrels
 from ..trec.run import RunWriter, rank
 from ..trec.topics import read_topics
 from .command import CheckOptions
-
-Severity = Literal["error", "warning", "note"]
+from .documents import UnknownIds, known_ids
+from .report import Report
 
 _MIN_STEPS = 10  # with fewer ranks to compare, rising scores prove no more than a wrong order
 
@@ -37,69 +37,28 @@ class Row(NamedTuple):
     tag: str
 
 
-@dataclass
-class Finding:
-    """One kind of fault: its first instance and how many there are."""
-
-    severity: Severity
-    message: str
-    line: int | None
-    repaired: bool
-    count: int = 1
-
-
-@dataclass
-class Report:
-    """What `check` found in a run.
-
-    Attributes:
-        findings: per kind of fault, in order of first appearance.
-        topics, lines, depth: counts; `depth` is the length of the longest topic.
-        format: `trec` or `msmarco`.
-        tags: tags of the run with their number of lines.
-    """
-
-    path: Path
-    findings: dict[str, Finding] = field(default_factory=dict)
-    topics: int = 0
-    lines: int = 0
-    depth: int = 0
-    format: Literal["trec", "msmarco"] = "trec"
-    tags: Counter[str] = field(default_factory=Counter)
-
-    def add(
-        self, kind: str, severity: Severity, message: str, *, line: int | None = None, repaired: bool = False
-    ) -> None:
-        """Counts a fault; only the first of its kind keeps its message."""
-        if kind in self.findings:
-            self.findings[kind].count += 1
-        else:
-            self.findings[kind] = Finding(severity, message, line, repaired)
-
-    def errors(self, *, after_repair: bool) -> int:
-        """Number of faults that are errors, all or only those that a repair leaves."""
-        found = self.findings.values()
-        return sum(f.count for f in found if f.severity == "error" and not (after_repair and f.repaired))
-
-    def render(self) -> str:
-        """A line of counts, then one line per kind of fault."""
-        tags = ", ".join(self.tags) or "none"
-        lines = [
-            f"{self.path}: {self.topics} topics, {self.lines} lines, at most {self.depth} documents per topic, "
-            f"{self.format} format, tag {shorten(tags, 60)[1:-1]}"
-        ]
-        for finding in self.findings.values():
-            place = self.path if finding.line is None else f"{self.path}:{finding.line}"
-            more = f" (and {finding.count - 1} more)" if finding.count > 1 else ""
-            lines.append(f"{place}: {finding.severity}: {finding.message}{more}")
-        return "\n".join(lines)
-
-
 def run_check(options: CheckOptions) -> int:
     """Prints the report; writes `--output` unless faults remain that no repair can mend. Exit status 0 or 1."""
+    if options.tag is not None and (problem := tag_problem(options.tag, options.tag_length)):
+        raise UsageError(f"--tag {options.tag}: {problem}")
+    require_file(options.run, "run file")
     topics = read_topics(options.topics) if options.topics else None
     qrels = read_qrels(options.qrels) if options.qrels else None
-    report = check(options.run, topics=topics, qrels=qrels, depth=options.depth)
+    unknown = None
+    if options.corpus or options.collection or options.index:
+        known = known_ids(options.corpus, options.collection, options.index)
+        unknown = UnknownIds((row.docid for row in _rows(options.run, lambda *_, **__: None)), known)
+    report = check(
+        options.run,
+        topics=topics,
+        qrels=qrels,
+        unknown=unknown,
+        depth=options.depth,
+        tag=options.tag,
+        tag_length=options.tag_length,
+        shown=options.show,
+        strict=options.strict,
+    )
     print(report.render())
     remaining = report.errors(after_repair=options.output is not None)
     if options.output is None:
@@ -108,20 +67,47 @@ def run_check(options: CheckOptions) -> int:
     elif remaining:
         note(f"{options.output}: not written, {remaining} errors cannot be repaired")
     else:
-        repair(report, options.output, keep=topics, depth=options.depth, tag=options.tag)
+        repair(report, options.output, keep=topics, unknown=unknown or (), depth=options.depth, tag=options.tag)
         note(f"{options.output}: written")
     return 1 if remaining else 0
+
+
+def tag_problem(tag: str, length: int) -> str | None:
+    """What TREC has against a tag, or None: it asks for at most 20 letters, digits, `.`, `_` and `-`."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", tag):
+        return "a tag for TREC has letters, digits, '.', '_' and '-' only"
+    return f"{len(tag)} characters, more than {length}" if len(tag) > length else None
 
 
 def check(
     path: Path,
     *,
-    topics: dict[str, str] | None = None,
-    qrels: dict[str, dict[str, int]] | None = None,
+    topics: Mapping[str, str] | None = None,
+    qrels: Mapping[str, Mapping[str, int]] | None = None,
+    unknown: Container[str] | None = None,
     depth: int | None = None,
+    tag: str | None = None,
+    tag_length: int = 20,
+    shown: int = 3,
+    strict: bool = False,
 ) -> Report:
-    """Examines a run; holds one topic in memory (and those whose lines are scattered)."""
-    report = Report(require_file(path, "run file"))
+    """Examines a run; holds one topic in memory (and those whose lines are scattered).
+
+    Args:
+        path: the run.
+        topics: query id → query; the run should answer each of them, and no other.
+        qrels: query id → document id → grade, for which the run is meant.
+        unknown: ids of documents that do not exist.
+        depth: documents allowed per topic.
+        tag: of the repaired run, if not its own.
+        tag_length: characters allowed in a tag.
+        shown: faults of each kind that are told with their places; the others are counted.
+        strict: warnings are errors, as for a submission.
+
+    Raises:
+        DataError: a file that cannot be read or is empty.
+    """
+    report = Report(require_file(path, "run file"), shown=shown, strict=strict)
     seen: set[str] = set()
     rises = steps = 0
     judged_top = retrieved_top = 0
@@ -130,21 +116,28 @@ def check(
         report.topics += 1
         report.lines += len(rows)
         report.depth = max(report.depth, len(rows))
-        report.tags.update(row.tag for row in rows)
+        for row in rows:
+            if row.tag and row.tag not in report.tags and (problem := tag_problem(row.tag, tag_length)):
+                message = f"tag {shorten(row.tag, 60)}: {problem}"
+                report.add("tag", "warning", message, line=row.line, repaired=tag is not None)
+            report.tags[row.tag] += 1
         if topics is not None and qid not in topics:
-            report.add(
-                "unknown topic", "error", f"topic {qid!r} is not in the topics", line=rows[0].line, repaired=True
-            )
-        if depth is not None and len(rows) > depth:
-            message = f"topic {qid!r} has {len(rows)} documents, more than {depth}"
-            report.add("depth", "error", message, line=rows[0].line, repaired=True)
+            message = f"topic {qid!r} is not in the topics"
+            report.add("unknown topic", "error", message, line=rows[0].line, repaired=True)
+        if unknown is not None:
+            for row in rows:
+                if row.docid in unknown:
+                    message = f"there is no document {row.docid!r} (topic {qid!r})"
+                    report.add("unknown document", "error", message, line=row.line, repaired=True)
+        _check_depth(report, rows, depth)
+        _check_ranks(report, rows)
         rises += _check_topic(report, rows)
         steps += len(rows) - 1
         if qrels is not None and qid in qrels:
             top = rank([r.docid for r in rows], [r.score for r in rows], 10)
             judged_top += sum(docid in qrels[qid] for docid, _ in top)
             retrieved_top += len(top)
-    if not report.lines:
+    if not report.lines and not report.findings:
         raise DataError(path, "holds no results")
     if steps >= _MIN_STEPS and rises > 0.9 * steps:
         report.findings.pop("rank order", None)
@@ -155,27 +148,71 @@ def check(
             "(are they distances? search an inner-product index, or negate them)",
         )
     if report.format == "trec" and len(report.tags) > 1:
-        report.add("tags", "warning", f"{len(report.tags)} different tags: {shorten(sorted(report.tags), 80)}")
+        message = f"{len(report.tags)} different tags: {shorten(sorted(report.tags), 80)}"
+        report.add("tags", "warning", message, repaired=True)
+    _check_missing(report, seen, topics, qrels)
+    if retrieved_top:
+        share = judged_top / retrieved_top
+        report.add("judged@10", "note", f"{share:.1%} of the ten first documents of judged topics are judged")
+    return report
+
+
+def _check_missing(
+    report: Report,
+    seen: set[str],
+    topics: Mapping[str, str] | None,
+    qrels: Mapping[str, Mapping[str, int]] | None,
+) -> None:
+    """Adds topics without results, and those that nobody judged."""
     for name, wanted in (("topics", topics), ("judged topics", qrels)):
         missing = [qid for qid in wanted or () if qid not in seen]
         if missing:
             effect = " (they count 0)" if name == "judged topics" else ""
-            message = f"no results for {len(missing)} of {len(wanted)} {name}, as {missing[0]!r}{effect}"
+            first = ", ".join(map(repr, missing[: max(report.shown, 1)]))
+            message = f"no results for {len(missing)} of {len(wanted)} {name}, as {first}{effect}"
             report.add(f"missing {name}", "warning", message)
-    if qrels is not None:
+    if qrels is not None and seen:
         unjudged = len(seen - qrels.keys())
         if unjudged == len(seen):
             report.add("no judged topic", "error", "none of its topics is in the qrels")
         elif unjudged:
             report.add("unjudged topics", "note", f"{unjudged} of {len(seen)} topics are not in the qrels")
-        if retrieved_top:
-            share = judged_top / retrieved_top
-            report.add("judged@10", "note", f"{share:.1%} of the ten first documents of judged topics are judged")
-    return report
+
+
+def _check_depth(report: Report, rows: list[Row], depth: int | None) -> None:
+    if depth is None or len(rows) == depth:
+        return
+    qid, line = rows[0].qid, rows[0].line
+    if len(rows) > depth:
+        message = f"topic {qid!r} has {len(rows)} documents, more than {depth}"
+        report.add("depth", "error", message, line=line, repaired=True)
+    else:
+        message = f"topic {qid!r} has {len(rows)} documents, fewer than {depth}"
+        report.add("shallow", "note", message, line=line)
+
+
+def _check_ranks(report: Report, rows: list[Row]) -> None:
+    """Adds ranks that are not 1, 2, 3 … in line order; trec_eval ignores them, TREC and `pyserini.fusion` do not."""
+    qid = rows[0].qid
+    ranked = sorted(rows, key=lambda row: row.rank)
+    if [row.rank for row in rows] != [row.rank for row in ranked]:
+        row = next(b for a, b in pairwise(rows) if b.rank < a.rank)
+        message = f"rank {row.rank} of topic {qid!r} stands below a higher one"
+        report.add("line order", "warning", message, line=row.line, repaired=True)
+    if ranked[0].rank != 1:
+        message = f"ranks of topic {qid!r} begin with {ranked[0].rank}, not 1"
+        report.add("rank start", "warning", message, line=ranked[0].line, repaired=True)
+    for above, below in pairwise(ranked):
+        if below.rank == above.rank:
+            message = f"rank {below.rank} twice in topic {qid!r} (first on line {above.line})"
+            report.add("rank twice", "warning", message, line=below.line, repaired=True)
+        elif below.rank != above.rank + 1:
+            message = f"rank {below.rank} of topic {qid!r} follows {above.rank}"
+            report.add("rank gap", "warning", message, line=below.line, repaired=True)
 
 
 def _check_topic(report: Report, rows: list[Row]) -> int:
-    """Adds one topic's faults; returns at how many steps down the ranks the score rises."""
+    """Adds one topic's duplicates and faults of its scores; returns at how many steps down the ranks these rise."""
     qid = rows[0].qid
     first: dict[str, int] = {}
     for row in rows:
@@ -183,9 +220,6 @@ def _check_topic(report: Report, rows: list[Row]) -> int:
             message = f"document {row.docid!r} twice in topic {qid!r} (first on line {first[row.docid]})"
             report.add("duplicate", "error", message, line=row.line, repaired=True)
         first.setdefault(row.docid, row.line)
-    if [row.rank for row in rows] != list(range(1, len(rows) + 1)):
-        line = next((r.line for i, r in enumerate(rows, start=1) if r.rank != i), None)
-        report.add("ranks", "warning", f"ranks of topic {qid!r} are not 1, 2, 3 ... in line order", line=line)
     ranked = sorted(rows, key=lambda row: row.rank)
     scores = np.asarray([row.score for row in ranked], dtype=np.float32)
     rises = np.flatnonzero(scores[1:] > scores[:-1])
@@ -197,15 +231,16 @@ def _check_topic(report: Report, rows: list[Row]) -> int:
         report.add("rank order", "error", message, line=below.line, repaired=True)
     tied = [(a, b) for (a, b), x, y in zip(pairwise(ranked), scores, scores[1:], strict=False) if x == y]
     if tied and report.format == "trec":
+        report.ties += len(tied)
         a, b = tied[0]
-        report.add("ties", "note", f"tied scores in topic {qid!r} ({a.text})", line=b.line)
+        report.add("ties", "note", f"ties in topic {qid!r}: {len(tied)}, the first at {a.text}", line=b.line)
         for a, b in tied:
             if a.score != b.score:
                 message = f"scores {a.text} and {b.text} are one float32 number; trec_eval sees a tie"
-                report.add("float32", "warning", message, line=b.line)
+                report.add("float32", "warning", message, line=b.line, repaired=True)
             if a.docid < b.docid:
                 message = f"ties of topic {qid!r} are not in trec_eval's order (document id descending)"
-                report.add("tie order", "warning", message, line=b.line)
+                report.add("tie order", "warning", message, line=b.line, repaired=True)
     return len(rises)
 
 
@@ -213,12 +248,13 @@ def repair(
     report: Report,
     output: Path,
     *,
-    keep: dict[str, str] | None = None,
+    keep: Container[str] | None = None,
+    unknown: Container[str] = (),
     depth: int | None = None,
     tag: str | None = None,
 ) -> None:
-    """Writes the run of `report` sorted, ranked and cut, without duplicates (the best score stays) or topics not in
-    `keep`."""
+    """Writes the run of `report` sorted, ranked and cut, without duplicates (the best score stays), topics not in
+    `keep`, and `unknown` documents."""
     tag = tag or next(iter(report.tags), None) or "pyserini_sdr"
     with RunWriter(output, tag, report.format) as writer:
         for qid, rows in _topics(report.path, Report(report.path)):
@@ -226,8 +262,11 @@ def repair(
                 continue
             best: dict[str, float] = {}
             for row in rows:
-                best[row.docid] = max(row.score, best.get(row.docid, row.score))
+                if row.docid not in unknown:
+                    best[row.docid] = max(row.score, best.get(row.docid, row.score))
             writer.write(qid, list(best), list(best.values()), depth)
+        if not writer.lines:
+            raise DataError(report.path, "nothing is left of it after the repair", remedy="is it of these topics?")
 
 
 def _topics(path: Path, report: Report) -> Iterator[tuple[str, list[Row]]]:

@@ -1,7 +1,8 @@
-"""`python -m pyserini_sdr.search dense|bm25|hybrid|rerank`."""
+"""`python -m pyserini_sdr.search dense|bm25|hybrid|rerank|tune`."""
 
 from ..core.command import Command, CommandGroup, main
 from .options import BM25Options, DenseOptions, HybridOptions, RerankOptions
+from .tune_options import TuneOptions
 
 COMMAND = CommandGroup(
     "Search topics and write a run.",
@@ -33,7 +34,9 @@ COMMAND = CommandGroup(
             "  python -m pyserini_sdr.search hybrid --index index --bm25-index collection.bm25 \\\n"
             "    --topics topics.test.tsv --output hybrid.trec\n"
             "  python -m pyserini_sdr.search hybrid --index index --bm25-index collection.bm25 \\\n"
-            "    --topics topics.test.tsv --output hybrid.trec --rule stock-hybrid --alpha 0.1",
+            "    --topics topics.test.tsv --output hybrid.trec --rule stock-hybrid --alpha 0.1\n"
+            "  python -m pyserini_sdr.search hybrid --index index --bm25-index collection.bm25 \\\n"
+            "    --topics topics.test.tsv --output hybrid.trec --tuned tuned.json",
         ),
         "rerank": Command(
             "Score the best documents of a run with a cross-encoder, or with a bi-encoder without an index.",
@@ -43,6 +46,22 @@ COMMAND = CommandGroup(
             "    --topics topics.test.tsv --collection collection --output reranked.trec\n"
             "  python -m pyserini_sdr.search rerank --run bm25.trec --encoder all-MiniLM-L6-v2 \\\n"
             "    --hits 50 --keep-rest --topics dl19-passage --corpus msmarco/corpus --output reranked.trec",
+        ),
+        "tune": Command(
+            "Find the weights of a fusion on dev topics.",
+            TuneOptions,
+            "pyserini_sdr.search.tune:tune",
+            "  python -m pyserini_sdr.search tune --runs dense.dev.trec bm25.dev.trec --qrels qrels.dev.txt \\\n"
+            "    --output tuned.json\n"
+            "  python -m pyserini_sdr.search tune --runs dense.dev.trec bm25.dev.trec --collection collection \\\n"
+            "    --normalization min-max z-score --grid 0:1:0.02 --metric RR@10 --output tuned.json\n"
+            "  python -m pyserini_sdr.search tune --runs a.dev.trec b.dev.trec c.dev.trec --qrels qrels.dev.txt \\\n"
+            "    --rule linear --output tuned.json\n"
+            "  python -m pyserini_sdr.run fuse --runs dense.test.trec bm25.test.trec --tuned tuned.json \\\n"
+            "    --output fused.test.trec",
+            "Scores every setting of the grid on the runs of dev topics and keeps the best. Of equally good ones that\n"
+            "nearest to the rule's default is taken: equal weights, α = 0.5, k = 60, stock-hybrid's α = 0.1. Writes\n"
+            "the whole curve with 95 % bootstrap intervals, and prints the commands that use it.",
         ),
     },
 )

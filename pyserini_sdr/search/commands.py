@@ -25,6 +25,7 @@ from ..model.encoder import BiEncoder
 from ..model.names import resolve_encoder
 from ..model.spec import is_raw_backbone
 from ..trec.fuse import fuse
+from ..trec.fusion_options import DEFAULTS, Fusion
 from ..trec.run import Ranking, RunWriter, rank
 from .background import in_background
 from .feedback import Feedback
@@ -74,19 +75,20 @@ def bm25(options: BM25Options) -> None:
 def hybrid(options: HybridOptions) -> None:
     """Searches both sides at once and writes the run of both, fused topic by topic."""
     topics = load_topics(options.topics)
+    fusion = options.fusion(options.rule, "--rule", 2)
+    settings = {**DEFAULTS.get(fusion.rule, {}), **fusion.options}
+    tag = "-".join(["sdr", fusion.rule, *(f"{key}={_short(value)}" for key, value in settings.items())])
     searcher = _open(options)
-    settings = _rule_options(options)
-    fuse([{}, {}], options.rule, **settings)  # refuses what does not fit the rule before anything is searched
-    tag = "-".join(["sdr", options.rule, *(f"{key}={_short(value)}" for key, value in settings.items())])
     with (
         BM25Searcher(options.bm25_index, options.k1, options.b) as sparse,
         in_background(_dense_results(searcher, topics, options)) as dense_results,
     ):  # BM25 stays in this thread, in which the JVM was started
         both = zip(dense_results, _bm25_results(sparse, topics, options), strict=True)
-        fused = ((qid, _fuse(first, second, options, settings)) for (qid, first), (_, second) in both)
+        fused = ((qid, _fuse(first, second, fusion, options.hits)) for (qid, first), (_, second) in both)
         fused = bar(fused, total=len(topics), unit="topic", desc="hybrid")
-        fusion = {"rule": options.rule, **settings}
-        _write(options, tag, fused, len(topics), fusion=fusion, **searcher.encoder.identity())
+        stated = {"rule": fusion.rule, **settings, "depth": fusion.depth}
+        inputs = [options.tuned] if options.tuned else []
+        _write(options, tag, fused, len(topics), fusion=stated, inputs=inputs, **searcher.encoder.identity())
 
 
 def rerank(options: RerankOptions) -> None:
@@ -194,25 +196,9 @@ def _bm25_results(searcher: BM25Searcher, topics: Mapping[str, str], options: BM
         yield qid, hits[: options.hits]
 
 
-def _fuse(dense: Ranking, sparse: Ranking, options: HybridOptions, settings: Mapping[str, Any]) -> Ranking:
-    fused = fuse([dict(dense), dict(sparse)], options.rule, **settings)
-    return rank(list(fused), list(fused.values()), options.hits)
-
-
-def _rule_options(options: HybridOptions) -> dict[str, Any]:
-    """The fusion flags that the rule takes; those given for another rule are refused by `fuse`."""
-    settings: dict[str, Any] = {}
-    if options.rule == "rrf":
-        settings["k"] = options.rrf_k
-    if options.rule == "linear":
-        settings["normalization"] = options.normalization
-    if options.rule in ("stock-hybrid", "interpolation"):
-        settings["alpha"] = {"stock-hybrid": 0.1, "interpolation": 0.5}[options.rule]
-    if options.alpha is not None:
-        settings["alpha"] = options.alpha
-    if options.weights is not None:
-        settings["weights"] = options.weights
-    return settings
+def _fuse(dense: Ranking, sparse: Ranking, fusion: Fusion, hits: int) -> Ranking:
+    fused = fuse([dict(dense[: fusion.depth]), dict(sparse[: fusion.depth])], fusion.rule, **fusion.options)
+    return rank(list(fused), list(fused.values()), hits)
 
 
 def _short(value: Any) -> str:

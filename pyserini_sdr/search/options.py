@@ -10,9 +10,10 @@ from ..anserini.encoder_classes import problem_with
 from ..core.errors import UsageError
 from ..core.options import at_least, between, option
 from ..data.part_ids import DELIMITER
+from ..trec.fusion_options import FusionOptions
 
 _FEEDBACK, _PASSAGES = "pseudo-relevance feedback", "documents from passages"
-Rule = Literal["stock-hybrid", "rrf", "interpolation", "linear", "average"]
+Rule = Literal["stock-hybrid", "rrf", "interpolation", "linear", "combsum", "combmnz", "average"]
 
 
 @dataclass(kw_only=True)
@@ -178,21 +179,13 @@ class BM25Options(MaxPassageOptions, RunOptions):
 
 
 @dataclass(kw_only=True)
-class HybridOptions(MaxPassageOptions, RunOptions, QueryEncoderOptions, DenseIndexOptions):
+class HybridOptions(FusionOptions, MaxPassageOptions, RunOptions, QueryEncoderOptions, DenseIndexOptions):
     """`search hybrid`."""
 
     bm25_index: Path = option(help="Lucene index directory for the sparse side")
     k1: float = option(0.9, help="BM25 k1", check=at_least(0))
     b: float = option(0.4, help="BM25 b", check=between(0, 1))
-    rule: Rule = option("rrf", help="how the two are fused, dense first", group="fusion")
-    alpha: float | None = option(
-        None, help="stock-hybrid: sparse·α + dense (0.1); interpolation: α·dense + (1−α)·sparse (0.5)", group="fusion"
-    )
-    rrf_k: float = option(60, help="rrf: 1/(k + rank)", check=at_least(0), group="fusion")
-    weights: list[float] | None = option(None, help="linear: weights of dense and sparse", group="fusion")
-    normalization: Literal["none", "min-max", "z-score"] = option(
-        "min-max", help="linear: of each list", group="fusion"
-    )
+    rule: Rule | None = option(None, help="how the two are fused, dense first (default: rrf)", group="fusion")
 
     def __post_init__(self) -> None:
         self.check_max_passage()

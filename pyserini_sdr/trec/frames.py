@@ -17,14 +17,20 @@ if TYPE_CHECKING:
     import trectools
 
 
-def run_frame(path: str | os.PathLike[str], system: str = "pyserini_sdr") -> pd.DataFrame:
-    """A run as trectools lays it out: columns query, q0, docid, rank, score, system, in trec_eval's order."""
+def run_frame(path: str | os.PathLike[str], system: str = "pyserini_sdr", depth: int | None = None) -> pd.DataFrame:
+    """A run as trectools lays it out: columns query, q0, docid, rank, score, system, in trec_eval's order.
+
+    Args:
+        path: the run.
+        system: what the last column says.
+        depth: documents kept per topic (all if None).
+    """
     import pandas as pd
 
     rows = [
         (qid, "Q0", docid, position, score, system)
         for qid, ranking in iter_run(path)
-        for position, (docid, score) in enumerate(rank([d for d, _ in ranking], [s for _, s in ranking]), start=1)
+        for position, (docid, score) in enumerate(rank(*zip(*ranking, strict=True), depth), start=1)
     ]
     return pd.DataFrame(rows, columns=["query", "q0", "docid", "rank", "score", "system"])
 
@@ -37,12 +43,14 @@ def qrels_frame(path: str | os.PathLike[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["query", "q0", "docid", "rel"])
 
 
-def trectools_run(path: str | os.PathLike[str], system: str = "pyserini_sdr") -> trectools.TrecRun:
-    """A `trectools.TrecRun` with string ids."""
+def trectools_run(
+    path: str | os.PathLike[str], system: str = "pyserini_sdr", depth: int | None = None
+) -> trectools.TrecRun:
+    """A `trectools.TrecRun` with string ids; arguments as of `run_frame`."""
     import trectools
 
     run = trectools.TrecRun()
-    run.run_data, run.filename = run_frame(path, system), os.fspath(path)
+    run.run_data, run.filename = run_frame(path, system, depth), os.fspath(path)
     return run
 
 

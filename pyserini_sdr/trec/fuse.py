@@ -1,40 +1,35 @@
 """Fusion of runs. Every rule has a name and a formula, so that an α never stands without its meaning.
 
-Notation: s_i(d) is run i's score of document d for a topic, r_i(d) its rank from 1 in trec_eval's order.
+Notation: s_i(d) is run i's score of document d for a topic, r_i(d) its rank from 1 in trec_eval's order. Sums over runs
+do not depend on the order of the runs, to the last bit.
 """
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
+
 from ..core.errors import UsageError, unknown
-from ..core.files import require_file
 from ..core.progress import bar
-from .run import Ranking, RunWriter, iter_run, rank, run_topics
-
-Scores = Mapping[str, float]
-Normalization = Literal["none", "min-max", "z-score"]
+from .lists import AlignedRuns, Lists, Normalization, Scores
+from .run import RunWriter
 
 
-def rrf(runs: Sequence[Scores], *, k: float = 60) -> dict[str, float]:
+def rrf(lists: Lists, *, k: float = 60) -> np.ndarray:
     """Reciprocal rank fusion (Cormack et al. 2009): Σ_i 1 / (k + r_i(d)) over the runs that hold d.
 
     Ranks follow from the scores; `pyserini.fusion --method rrf` takes them from the rank column instead, which is the
     same for runs written in trec_eval's order.
     """
-    fused: dict[str, float] = {}
-    for run in runs:
-        for position, (docid, _) in enumerate(rank(list(run), list(run.values())), start=1):
-            fused[docid] = fused.get(docid, 0.0) + 1 / (k + position)
-    return fused
+    return _total(1 / (k + lists.ranks))
 
 
 def stock_hybrid(
-    runs: Sequence[Scores], *, alpha: float = 0.1, weight_on_dense: bool = False, normalization: bool = False
-) -> dict[str, float]:
+    lists: Lists, *, alpha: float = 0.1, weight_on_dense: bool = False, normalization: bool = False
+) -> np.ndarray:
     """`pyserini.search.hybrid` of (dense, sparse): α·sparse(d) + dense(d).
 
     With `weight_on_dense`: sparse(d) + α·dense(d).
@@ -43,28 +38,27 @@ def stock_hybrid(
     `normalization` first maps a run's scores to (s - (min + max)/2) / (max - min), that is to [-1/2, 1/2]; where all
     are equal (stock divides by zero) they become 0.
     """
-    dense, sparse = _two(runs, "stock-hybrid", "the dense run, then the sparse one")
+    _two(lists, "stock-hybrid", "the dense run, then the sparse one")
     filled = []
-    for run in (dense, sparse):
-        low, high = (min(run.values()), max(run.values())) if run else (0.0, 1.0)
-        full = {docid: run.get(docid, low) for docid in _union(runs)}
+    for scores, held, (low, high) in zip(lists.scores, lists.held, lists.bounds, strict=True):
+        full = np.where(held, scores, low)
         if normalization:
-            width = high - low
-            full = {docid: (score - (low + high) / 2) / width if width else 0.0 for docid, score in full.items()}
+            full = (full - (low + high) / 2) / (high - low) if high > low else np.zeros_like(full)
         filled.append(full)
-    weights = (alpha, 1.0) if weight_on_dense else (1.0, alpha)
-    return {docid: weights[0] * filled[0][docid] + weights[1] * filled[1][docid] for docid in filled[0]}
+    dense, sparse = filled
+    return alpha * dense + sparse if weight_on_dense else dense + alpha * sparse
 
 
-def interpolation(runs: Sequence[Scores], *, alpha: float = 0.5) -> dict[str, float]:
+def interpolation(lists: Lists, *, alpha: float = 0.5) -> np.ndarray:
     """`pyserini.fusion --method interpolation` of two runs: α·s_1(d) + (1-α)·s_2(d), raw scores, missing = 0."""
-    first, second = _two(runs, "interpolation", "the one that α weighs first")
-    return {docid: alpha * first.get(docid, 0.0) + (1 - alpha) * second.get(docid, 0.0) for docid in _union(runs)}
+    _two(lists, "interpolation", "the one that α weighs first")
+    first, second = lists.normalised("none")
+    return alpha * first + (1 - alpha) * second
 
 
 def linear(
-    runs: Sequence[Scores], *, weights: Sequence[float] | None = None, normalization: Normalization = "min-max"
-) -> dict[str, float]:
+    lists: Lists, *, weights: Sequence[float] | None = None, normalization: Normalization = "min-max"
+) -> np.ndarray:
     """Weighted sum Σ_i w_i·n_i(d), where n_i is s_i normalised over the topic; missing = 0 after normalisation.
 
     Normalisations: `none` n = s; `min-max` n = (s - min)/(max - min), 1 where all are equal (as
@@ -72,34 +66,53 @@ def linear(
     document counts like the last retrieved one under `min-max`, like an average one under `z-score`. Weights default
     to 1 each.
     """
-    weights = [1.0] * len(runs) if weights is None else weights
-    if len(weights) != len(runs):
-        raise UsageError(f"--weights: {len(weights)} weights for {len(runs)} runs")
-    normalised = [_normalise(run, normalization) for run in runs]
-    return {
-        docid: math.fsum(w * run.get(docid, 0.0) for w, run in zip(weights, normalised, strict=True))
-        for docid in _union(runs)
-    }
+    weights = [1.0] * len(lists) if weights is None else weights
+    if len(weights) != len(lists):
+        raise UsageError(f"--weights: {len(weights)} weights for {len(lists)} runs")
+    return _total(np.asarray(weights, dtype=np.float64)[:, None] * lists.normalised(normalization))
 
 
-def average(runs: Sequence[Scores]) -> dict[str, float]:
+def combsum(lists: Lists, *, normalization: Normalization = "min-max") -> np.ndarray:
+    """CombSUM (Fox & Shaw 1994): Σ_i n_i(d), `linear` with all weights 1.
+
+    With `min-max` it is `pyserini.fusion --method normalize`.
+    """
+    return linear(lists, normalization=normalization)
+
+
+def combmnz(lists: Lists, *, normalization: Normalization = "min-max") -> np.ndarray:
+    """CombMNZ (Fox & Shaw 1994): Σ_i n_i(d) times the number of runs that hold d.
+
+    Scores should not be negative (`z-score` makes them so): a sum below 0 sinks further with every run that agrees.
+    """
+    return combsum(lists, normalization=normalization) * lists.held.sum(axis=0)
+
+
+def average(lists: Lists) -> np.ndarray:
     """`pyserini.fusion --method average`: (1/n) Σ_i s_i(d), raw scores, missing = 0."""
-    return {docid: math.fsum(run.get(docid, 0.0) for run in runs) / len(runs) for docid in _union(runs)}
+    return _total(lists.normalised("none")) / len(lists)
 
 
-RULES: dict[str, Callable[..., dict[str, float]]] = {
+RULES: dict[str, Callable[..., np.ndarray]] = {
     "rrf": rrf,
     "linear": linear,
+    "combsum": combsum,
+    "combmnz": combmnz,
     "stock-hybrid": stock_hybrid,
     "stock-fusion": interpolation,
     "interpolation": interpolation,
     "average": average,
 }
-"""Rule names; `stock-fusion` and `interpolation` are the same rule."""
+"""Rule names; each takes one topic's `Lists` of n runs and m documents and gives (m,) float64 scores.
+
+`stock-fusion` and `interpolation` are the same rule.
+"""
 
 RULE_OPTIONS: dict[str, tuple[str, ...]] = {
     "rrf": ("k",),
     "linear": ("weights", "normalization"),
+    "combsum": ("normalization",),
+    "combmnz": ("normalization",),
     "stock-hybrid": ("alpha", "weight_on_dense", "normalization"),
     "stock-fusion": ("alpha",),
     "interpolation": ("alpha",),
@@ -117,7 +130,7 @@ def fuse(runs: Sequence[Scores], rule: str, **options: Any) -> dict[str, float]:
         **options: of the rule (`RULE_OPTIONS`).
 
     Returns:
-        Document id → fused score, in order of first appearance over the runs.
+        Document id → fused score, ids descending.
 
     Raises:
         UsageError: unknown rule, an option the rule does not take, or the wrong number of runs or weights.
@@ -125,7 +138,8 @@ def fuse(runs: Sequence[Scores], rule: str, **options: Any) -> dict[str, float]:
     check_rule(rule, options)
     if not runs:
         raise UsageError("no runs to fuse")
-    return RULES[rule](runs, **options)
+    lists = Lists(runs)
+    return dict(zip(lists.docids, RULES[rule](lists, **options).tolist(), strict=True))
 
 
 def check_rule(rule: str, options: Mapping[str, Any]) -> None:
@@ -167,70 +181,20 @@ def fuse_files(
         Number of topics written.
     """
     check_rule(rule, options)
-    for path in paths:
-        require_file(path, "run file")
     fuse([{}] * len(paths), rule, **options)  # the number of runs and weights, before anything is written
-    held = [run_topics(path) for path in paths]
-    order = list(dict.fromkeys(qid for topics in held for qid in topics))
-    cursors = [_Cursor(path, set(topics)) for path, topics in zip(paths, held, strict=True)]
+    aligned = AlignedRuns(paths, depth)
     with RunWriter(output, tag, format) as writer:
-        for qid in bar(order, unit=" topics", desc="fusing"):
-            runs = []
-            for cursor in cursors:
-                ranking = cursor.take(qid)
-                runs.append(dict(ranking if depth is None else rank(*_columns(ranking), depth)))
-            fused = fuse(runs, rule, **options)
-            writer.write(qid, list(fused), list(fused.values()), hits)
-        for cursor in cursors:
-            cursor.finish()
-    return len(order)
+        for qid, runs in bar(aligned, unit=" topics", desc="fusing"):
+            lists = Lists(runs)
+            writer.write(qid, lists.docids, RULES[rule](lists, **options), hits)
+    return len(aligned)
 
 
-class _Cursor:
-    """Hands out a run's topics in any order; reads ahead, and keeps what it passed, only as far as it must."""
-
-    def __init__(self, path: str | os.PathLike[str], topics: set[str]) -> None:
-        self.topics = topics
-        self._stream: Iterator[tuple[str, Ranking]] = iter_run(path)
-        self._passed: dict[str, Ranking] = {}
-
-    def take(self, qid: str) -> Ranking:
-        if qid not in self.topics:
-            return []
-        while qid not in self._passed:
-            found, ranking = next(self._stream)
-            self._passed[found] = ranking
-        return self._passed.pop(qid)
-
-    def finish(self) -> None:
-        """Reads to the end, where the reader may still find fault with the last lines."""
-        for _ in self._stream:
-            pass
+def _total(parts: np.ndarray) -> np.ndarray:
+    """Sums (m,) of (n, m) parts, the least first, so that the order of the runs cannot change their last bits."""
+    return (parts if len(parts) < 3 else np.sort(parts, axis=0)).sum(axis=0)
 
 
-def _columns(ranking: Ranking) -> tuple[list[str], list[float]]:
-    return [docid for docid, _ in ranking], [score for _, score in ranking]
-
-
-def _union(runs: Sequence[Scores]) -> dict[str, None]:
-    return {docid: None for run in runs for docid in run}
-
-
-def _two(runs: Sequence[Scores], rule: str, order: str) -> tuple[Scores, Scores]:
-    if len(runs) != 2:
-        raise UsageError(f"fusion rule {rule!r} takes two runs ({order}), got {len(runs)}")
-    return runs[0], runs[1]
-
-
-def _normalise(run: Scores, method: Normalization) -> dict[str, float]:
-    if method not in ("none", "min-max", "z-score"):
-        raise UsageError(unknown("normalization", str(method), ("none", "min-max", "z-score")))
-    if method == "none" or not run:
-        return dict(run)
-    if method == "min-max":
-        low, high = min(run.values()), max(run.values())
-        return {docid: (score - low) / (high - low) if high > low else 1.0 for docid, score in run.items()}
-    mean = math.fsum(run.values()) / len(run)
-    deviation = math.sqrt(math.fsum((score - mean) ** 2 for score in run.values()) / len(run))
-    flat = deviation == 0 or min(run.values()) == max(run.values())
-    return {docid: 0.0 if flat else (score - mean) / deviation for docid, score in run.items()}
+def _two(lists: Lists, rule: str, order: str) -> None:
+    if len(lists) != 2:
+        raise UsageError(f"fusion rule {rule!r} takes two runs ({order}), got {len(lists)}")

@@ -43,7 +43,8 @@ def test_stock_hybrid_states_itself_in_the_tag(runs, tmp_path):
 
 
 def test_every_method_of_the_flag_is_a_rule(runs, tmp_path):
-    choices = get_args(get_type_hints(FuseOptions)["method"])
+    literal, _ = get_args(get_type_hints(FuseOptions)["method"])
+    choices = get_args(literal)
     assert sorted(choices) == sorted(RULES)
     for rule in RULES:
         assert fuse("--runs", *runs, "--output", tmp_path / f"{rule}.txt", "--method", rule) == 0
@@ -70,3 +71,70 @@ def test_misuse(runs, tmp_path, capsys, argv, message):
 def test_one_run_is_refused(runs, tmp_path, capsys):
     assert fuse("--runs", runs[0], "--output", tmp_path / "f.txt") == 2
     assert "needs at least two runs" in capsys.readouterr().err
+
+
+@pytest.fixture
+def tuned(tmp_path):
+    """What `search tune` writes, for what is read of it."""
+    path = tmp_path / "tuned.json"
+    options = {"weights": [0.75, 0.25], "normalization": "z-score"}
+    path.write_text(
+        json.dumps(
+            {
+                "kind": "tuned-fusion",
+                "rule": "linear",
+                "options": options,
+                "depth": 1,
+                "runs": [{"path": "a"}, {"path": "b"}],
+            }
+        )
+    )
+    return path
+
+
+def test_a_tuned_fusion_is_that_of_its_flags(runs, tmp_path, tuned):
+    assert fuse("--runs", *runs, "--output", tmp_path / "t.txt", "--tuned", tuned) == 0
+    flags = ["--method", "linear", "--weights", 0.75, 0.25, "--normalization", "z-score", "--depth", 1]
+    assert fuse("--runs", *runs, "--output", tmp_path / "f.txt", *flags) == 0
+    assert (tmp_path / "t.txt").read_bytes() == (tmp_path / "f.txt").read_bytes()
+    assert fuse("--runs", *runs, "--output", tmp_path / "d.txt", "--tuned", tuned, "--depth", 1) == 0
+    manifest = json.loads((tmp_path / "t.txt.json").read_text())
+    assert manifest["fusion"] == {"rule": "linear", "weights": [0.75, 0.25], "normalization": "z-score"}
+    assert manifest["inputs"][-1]["path"] == str(tuned)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--method", "linear"], "--method linear: "),
+        (["--alpha", "0.1"], "--alpha 0.1: "),
+        (["--weights", "0.75", "0.25"], "--weights [0.75, 0.25]: "),
+        (["--no-weight-on-dense"], "--weight-on-dense False: "),
+        (["--rrf-k", "60"], "--rrf-k 60.0: "),
+        (["--depth", "2"], "--depth 2: "),
+    ],
+)
+def test_flags_beside_a_tuned_file_are_refused(runs, tmp_path, tuned, capsys, flags, message):
+    assert fuse("--runs", *runs, "--output", tmp_path / "f.txt", "--tuned", tuned, *flags) == 2
+    error = capsys.readouterr().err
+    assert message in error and "tuned.json" in error
+    assert not (tmp_path / "f.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "run"}, "is no tuned fusion"),
+        ({"runs": [{"path": "a"}] * 3}, "was tuned for 3 runs, here are 2"),
+        ({"rule": "borda"}, "unknown fusion rule 'borda'"),
+        ({"options": {"alpha": 0.1}}, "takes no option 'alpha'"),
+        ({"options": {"weights": ["a", "b"]}}, "holds no usable setting"),
+        ({"depth": "x"}, "is no tuned fusion"),
+        ({"runs": ["a", "b"]}, "is no tuned fusion"),
+    ],
+)
+def test_tuned_files_that_are_none(runs, tmp_path, tuned, capsys, change, message):
+    tuned.write_text(json.dumps(json.loads(tuned.read_text()) | change))
+    assert fuse("--runs", *runs, "--output", tmp_path / "f.txt", "--tuned", tuned) == 1
+    assert message in capsys.readouterr().err
+    assert fuse("--runs", *runs, "--output", tmp_path / "f.txt", "--tuned", tmp_path / "none.json") == 1

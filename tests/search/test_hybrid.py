@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -68,6 +69,13 @@ def hybrid(index: Path, topics: Path, output: Path, *flags: object) -> Path:
             "sdr-linear-normalization=z-score-weights=2,1",
         ),
         (("--rule", "average"), "average", {}, "sdr-average"),
+        (("--rule", "combmnz"), "combmnz", {}, "sdr-combmnz-normalization=min-max"),
+        (
+            ("--rule", "stock-hybrid", "--normalization", "min-max"),
+            "stock-hybrid",
+            {"normalization": True},
+            "sdr-stock-hybrid-alpha=0.1-normalization=True",
+        ),
     ],
 )
 def test_rules(
@@ -93,6 +101,27 @@ def test_rules(
     assert {line.split()[5] for line in run.read_text().splitlines()} == {tag}
 
 
+def test_a_tuned_fusion(index: Path, tiny_collection: Path, tmp_path: Path) -> None:
+    """Its depth is that of each list, and its flags are not given again."""
+    options = {"weights": [0.3, 0.7], "normalization": "z-score"}
+    tuned = {
+        "kind": "tuned-fusion",
+        "rule": "linear",
+        "options": options,
+        "depth": 5,
+        "runs": [{"path": "a"}, {"path": "b"}],
+    }
+    (tmp_path / "tuned.json").write_text(json.dumps(tuned))
+    topics = tiny_collection / "topics.test.tsv"
+    run = hybrid(index, topics, tmp_path / "h.trec", "--tuned", tmp_path / "tuned.json", "--hits", 20)
+    flags = ("--rule", "linear", "--weights", 0.3, 0.7, "--normalization", "z-score")
+    same = hybrid(index, topics, tmp_path / "f.trec", "--hits", 5, *flags)
+    found = {qid: list(scores.items())[:5] for qid, scores in read_run(run).items()}
+    assert found == {qid: list(scores.items()) for qid, scores in read_run(same).items()}
+    with pytest.raises(UsageError, match=r"--alpha 0\.1: .*tuned\.json"):
+        hybrid(index, topics, tmp_path / "x.trec", "--tuned", tmp_path / "tuned.json", "--alpha", 0.1)
+
+
 def test_remove_query_on_both_sides(index: Path, tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text("d059\triver\nd058\tmusic\n")
     run = read_run(hybrid(index, tmp_path / "t.tsv", tmp_path / "h.trec", "--hits", 59, "--remove-query"))
@@ -107,6 +136,7 @@ def test_remove_query_on_both_sides(index: Path, tmp_path: Path) -> None:
         (("--rule", "average", "--weights", 1, 2), "weights"),
         (("--rule", "linear", "--weights", 1), "1 weights for 2 runs"),
         (("--rule", "best"), "invalid choice: 'best'"),
+        (("--rule", "linear", "--rrf-k", 10), "--rrf-k 10.0: not used by --rule linear"),
     ],
 )
 def test_options_of_another_rule(

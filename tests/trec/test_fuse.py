@@ -4,10 +4,12 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pyserini_sdr.core.errors import DataError, UsageError
-from pyserini_sdr.trec.fuse import fuse, fuse_files
-from pyserini_sdr.trec.run import RunWriter, iter_run, read_run
+from pyserini_sdr.trec.fuse import RULES, fuse, fuse_files
+from pyserini_sdr.trec.run import RunWriter, iter_run, rank, read_run
 
 A = {"x": 3.0, "y": 2.0, "z": 1.0}
 B = {"y": 0.9, "w": 0.5}
@@ -83,6 +85,15 @@ def test_linear_interpolation_and_average_by_hand():
     assert fuse([A, B, {}], "average") == pytest.approx({"x": 1.0, "y": 2.9 / 3, "z": 1 / 3, "w": 0.5 / 3})
 
 
+def test_combsum_and_combmnz_by_hand():
+    assert fuse([A, B], "combsum") == fuse([A, B], "linear") == pytest.approx({"x": 1.0, "y": 1.5, "z": 0.0, "w": 0.0})
+    assert fuse([A, B], "combmnz") == pytest.approx({"x": 1.0, "y": 3.0, "z": 0.0, "w": 0.0})
+    assert fuse([A, B, B], "combmnz", normalization="none") == pytest.approx({"x": 3.0, "y": 11.4, "z": 1.0, "w": 2.0})
+    z = fuse([A, B], "combmnz", normalization="z-score")
+    assert z == pytest.approx({"x": 1.5**0.5, "y": 2.0, "z": -(1.5**0.5), "w": -1.0})
+    assert fuse([A, {}], "combmnz") == fuse([A], "combsum")
+
+
 @pytest.mark.parametrize(
     ("runs", "rule", "options", "message"),
     [
@@ -135,14 +146,76 @@ def test_a_fault_anywhere_leaves_no_output(tmp_path):
 
 
 def test_same_bytes_under_every_hash_seed(tmp_path):
-    first = write(tmp_path / "a.txt", {"1": {f"d{i}": 1.0 for i in range(20)}})
-    second = write(tmp_path / "b.txt", {"1": {f"e{i}": 1.0 for i in range(20)}})
-    program = "import sys; from pyserini_sdr.trec.fuse import fuse_files; fuse_files(sys.argv[1:3], sys.argv[3], 'rrf')"
-    outputs = []
+    """Of every rule, over lists full of ties."""
+    first = write(tmp_path / "a.txt", {"1": {f"d{i}": float(i % 3) for i in range(20)}})
+    second = write(tmp_path / "b.txt", {"1": {f"d{i}": float(i % 2) for i in range(10, 30)}})
+    program = (
+        "import sys; from pyserini_sdr.trec.fuse import RULES, fuse_files\n"
+        "for rule in RULES: fuse_files(sys.argv[1:3], f'{sys.argv[3]}.{rule}', rule)"
+    )
     for seed in ("0", "1"):
-        output = tmp_path / f"f{seed}.txt"
-        command = [sys.executable, "-c", program, str(first), str(second), str(output)]
+        command = [sys.executable, "-c", program, str(first), str(second), str(tmp_path / seed)]
         subprocess.run(command, check=True, env={"PYTHONHASHSEED": seed}, capture_output=True)
-        outputs.append(output.read_bytes())
-    assert outputs[0] == outputs[1]
-    assert len(next(iter_run(tmp_path / "f0.txt"))[1]) == 40
+    for rule in RULES:
+        assert (tmp_path / f"0.{rule}").read_bytes() == (tmp_path / f"1.{rule}").read_bytes()
+        assert len(next(iter_run(tmp_path / f"0.{rule}"))[1]) == 30
+
+
+scores = st.sampled_from([0.0, 1.0, 2.5, -3.0, 0.1, 0.2, 0.3, 1e-7, 1e6])
+one_run = st.dictionaries(st.sampled_from(["7", "07", "007", "a", "b", "1e3", "é"]), scores, max_size=7)
+SYMMETRIC = [
+    ("rrf", {}),
+    ("rrf", {"k": 0}),
+    *(("linear", {"normalization": n}) for n in ("none", "min-max", "z-score")),
+    *(("combmnz", {"normalization": n}) for n in ("none", "min-max", "z-score")),
+    ("combsum", {}),
+    ("average", {}),
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(one_run, min_size=2, max_size=5), st.randoms(use_true_random=False))
+def test_neither_the_order_of_runs_nor_of_documents_changes_a_bit(runs, random):
+    """Of the rules that treat runs alike; of linear with weights, if they move with their runs."""
+    shuffled = []
+    order = random.sample(range(len(runs)), len(runs))
+    for place in order:
+        documents = list(runs[place].items())
+        random.shuffle(documents)
+        shuffled.append(dict(documents))
+    for rule, options in SYMMETRIC:
+        assert fuse(shuffled, rule, **options) == fuse(runs, rule, **options)
+    weights = [0.1 * (n + 1) for n in range(len(runs))]
+    moved = [weights[place] for place in order]
+    assert fuse(shuffled, "linear", weights=moved) == fuse(runs, "linear", weights=weights)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(one_run, min_size=2, max_size=2))
+def test_every_rule_ranks_exactly_the_documents_found(runs):
+    """Ids stay the strings they are: 7, 07 and 007 are three documents."""
+    for rule in RULES:
+        assert fuse(runs, rule).keys() == runs[0].keys() | runs[1].keys()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(["7", "007", "q", "1e3"]), st.lists(one_run, min_size=2, max_size=2), min_size=1, max_size=4
+    ).filter(lambda topics: all(any(runs[side] for runs in topics.values()) for side in (0, 1))),
+    st.randoms(use_true_random=False),
+)
+def test_topics_in_any_order_give_the_same_lists(tmp_path_factory, topics, random):
+    folder = tmp_path_factory.mktemp("t")
+    fused = []
+    for attempt in range(2):
+        paths = []
+        for side in range(2):
+            order = [qid for qid in random.sample(list(topics), len(topics)) if topics[qid][side]]
+            paths.append(write(folder / f"{side}.txt", {qid: topics[qid][side] for qid in order}))
+        fuse_files(paths, folder / f"f{attempt}.txt", "combmnz")
+        fused.append({qid: list(found.items()) for qid, found in read_run(folder / f"f{attempt}.txt").items()})
+    assert fused[0] == fused[1]
+    for qid, found in fused[0].items():
+        expected = fuse(topics[qid], "combmnz")
+        assert [docid for docid, _ in found] == [docid for docid, _ in rank(list(expected), list(expected.values()))]
