@@ -78,6 +78,7 @@ def report(options: ReportOptions) -> None:
     """Prints the tables and writes `report.md` and `report.html`; the page begins with the real queries, if given."""
     from pyserini_sdr.core.files import atomic_file
     from pyserini_sdr.core.manifest import read_manifest
+    from pyserini_sdr.core.tables import markdown_table
     from pyserini_sdr.evaluate import tables
     from pyserini_sdr.evaluate.report import Section, write_report
     from pyserini_sdr.evaluate.training import HEADER, read_trainings, sections
@@ -91,7 +92,7 @@ def report(options: ReportOptions) -> None:
     text = f"# {title}\n\n{verdict}\n\n"
     for part in parts:
         text += f"## {part.heading}\n\n{part.note}\n\n{tables.markdown(part.evaluation)}\n"
-    text += f"## Training\n\n{tables.markdown_table(HEADER, [training.row() for training in trainings])}\n"
+    text += f"## Training\n\n{markdown_table(HEADER, [training.row() for training in trainings])}\n"
     more: list[Section] = [("What the tables above measure", [[first.heading], [first.note], [verdict]])]
     for part in others:
         found = part.evaluation

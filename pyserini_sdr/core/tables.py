@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+
+
+def without_html(text: str) -> str:
+    """Text in which markdown sees no HTML."""
+    return re.sub(r"<(?=[A-Za-z/!?])", r"\\<", text)
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in GitHub's markdown, columns aligned."""
 
     def escape(row: Sequence[str]) -> list[str]:
-        return [cell.replace("|", "\\|") for cell in row]
+        return [without_html(cell).replace("|", "\\|") for cell in row]
 
     table = [escape(header), *map(escape, rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

@@ -10,6 +10,7 @@ from ..core.files import atomic_directory, atomic_file
 from ..core.manifest import write_manifest
 from ..core.options import as_dict
 from ..core.progress import note
+from ..core.tables import markdown_table
 from ..trec.topics import read_topics
 from . import latex, tables
 from .command import EvaluateOptions, Format
@@ -88,7 +89,7 @@ def render(
         return latex.latex(evaluation)
     text = tables.markdown(evaluation, per_query=per_query)
     if trainings:
-        text += "\n" + tables.markdown_table(HEADER, [training.row() for training in trainings]) + "\n"
+        text += "\n" + markdown_table(HEADER, [training.row() for training in trainings]) + "\n"
     return text
 
 

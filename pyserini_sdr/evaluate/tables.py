@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import re
-from collections.abc import Iterable, Sequence
 from string import ascii_lowercase
 from typing import IO, Any
 
+from ..core.tables import markdown_table, without_html
 from .results import SIGNIFICANT, Comparison, Evaluation
 
 
@@ -64,7 +63,7 @@ def markdown(evaluation: Evaluation, *, per_query: bool = False) -> str:
         if rows:
             parts.append(markdown_table(header, rows))
     notes = [legend(evaluation), *evaluation.notes()]
-    parts.append("\n".join(f"- {_plain(note)}" for note in notes if note))
+    parts.append("\n".join(f"- {without_html(note)}" for note in notes if note))
     if commands := evaluation.trec_eval():
         parts.append("\n".join(["The same means by trec_eval, for each RUN:", "", "```", *commands, "```"]))
     if per_query:
@@ -123,28 +122,10 @@ def equivalence_table(evaluation: Evaluation) -> Table:
     ]
 
 
-def _plain(text: str) -> str:
-    """Text in which markdown sees no HTML."""
-    return re.sub(r"<(?=[A-Za-z/!?])", r"\\<", text)
-
-
 def _per_query_table(evaluation: Evaluation, measure: str) -> str:
     topics = evaluation.runs[0].values[measure]
     rows = [[qid, *(f"{run.values[measure][qid]:.4f}" for run in evaluation.runs)] for qid in topics]
     return markdown_table([f"topic ({measure})", *(run.name for run in evaluation.runs)], rows)
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in GitHub's markdown, columns aligned."""
-
-    def escape(row: Sequence[str]) -> list[str]:
-        return [_plain(cell).replace("|", "\\|") for cell in row]
-
-    table = [escape(header), *map(escape, rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in table]
-    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
-    return "\n".join(lines)
 
 
 CSV_HEADER = (

@@ -84,7 +84,7 @@ class SelfScaled(Loss):
     """`full-contrastive` or `infonce` at the scale of the encoder's own similarities: no constant to tune.
 
     τ = σ / √(ln n), where n is the number of documents that a query is held against (the geometric mean over queries)
-    and σ the standard deviation of its similarities to them (pooled over queries), detached and measured in every batch.
+    and σ the standard deviation of its similarities to them (pooled over queries), detached, measured in every batch.
     Normal similarities with that deviation have a softmax at τ whose entropy is ln n − σ²/(2τ²) = ½ ln n: the
     denominator is spread over √n documents, between all of them (τ → ∞) and the nearest alone (τ → 0). The loss
     does not change when all similarities are scaled or shifted, so it is the same task for an encoder whose

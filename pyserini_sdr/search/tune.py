@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +20,11 @@ from ..trec.fuse import RULES
 from ..trec.fusion_options import TUNED
 from ..trec.lists import AlignedRuns, Lists, best_first
 from ..trec.measures import Evaluator, canonical
+from ..trec.names import parse
 from ..trec.qrels import Qrels, read_qrels
 from ..trec.significance import TIE, bootstrap_intervals
 from .tune_options import TuneOptions, of_test_split
 from .tune_report import commands, plot, table
-
-_CUT = re.compile(r"(?:P|recall|success|ndcg_cut|map_cut|relative_P|recip_rank_cut)_([0-9]+)")
-"""Measures that look no further down a ranking than their number says."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +150,7 @@ def score_settings(
     Raises:
         DataError: a run that shares no topic with the qrels, or no judged document among all of them.
     """
-    cut = _CUT.fullmatch(metric)
-    seen = min(hits, int(cut[1])) if cut else hits
+    seen = min(hits, parse(metric).depth or hits)
     evaluator = Evaluator(qrels, [metric], relevance_level)
     function = RULES[rule]
     place = {qid: position for position, qid in enumerate(qrels)}
