@@ -264,12 +264,14 @@ def _search(plan: Plan, name: str, encoder: object, transfers: bool) -> None:
         wanted = [(split, runs / f"{name}.{prefix}{split}.trec") for split in splits]
         if all(run.exists() for _, run in wanted):
             continue
-        index = f"indexes/{name}.{prefix}index"
+        mined = name == "untrained" and not prefix and plan.declared["negatives"] != "bm25"
+        index = "untrained.index" if mined else f"indexes/{name}.{prefix}index"
         _encode(plan, encoder, place, index)
         for split, run in wanted:
             _stage(plan, f"runs/{run.name}", "pyserini_sdr.search", "dense", "--index", plan.output / index,
                    "--topics", place / f"topics.{split}.tsv", "--hits", HITS, "--output", run)  # fmt: skip
-        shutil.rmtree(plan.output / index)
+        if not mined:
+            shutil.rmtree(plan.output / index)
 
 
 def _fuse(plan: Plan) -> None:
