@@ -1,0 +1,76 @@
+"""`self-scaled`: the temperature that it measures, and what it does not depend on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from pyserini_sdr import losses
+from pyserini_sdr.core.errors import DataError
+from pyserini_sdr.losses.base import OTHER_NEG, OTHER_POS, OWN_NEG, OWN_POS, LossBatch
+from pyserini_sdr.losses.contrastive import _own_temperature
+
+from .cases import random_arrays, to_batch
+
+RIVALS = ("all", "documents")
+
+
+def test_temperature_by_hand():
+    scores = torch.tensor([[0.9, 0.1, 0.2, 0.3], [0.0, 0.8, 0.4, 0.2]], dtype=torch.float64)
+    others = torch.tensor([[False, True, True, True], [True, False, True, True]])
+    first = ((0.1 - 0.2) ** 2 + 0 + (0.3 - 0.2) ** 2) / 2
+    second = ((0.0 - 0.2) ** 2 + (0.4 - 0.2) ** 2 + 0) / 2
+    expected = math.sqrt((first + second) / 2 / math.log(3))
+    assert float(_own_temperature(scores, others)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_half_the_entropy_where_similarities_are_normal():
+    """What the rule is made from: the softmax over n normal similarities at τ has the entropy ½ ln n."""
+    n, rng = 100_000, np.random.default_rng(0)
+    scores = torch.from_numpy(0.9 + 0.01 * rng.standard_normal((1, n)))
+    temperature = _own_temperature(scores, torch.ones(1, n, dtype=torch.bool))
+    log_p = torch.log_softmax(scores / temperature, dim=1)
+    entropy = float(-(log_p.exp() * log_p).sum())
+    assert entropy == pytest.approx(0.5 * math.log(n), rel=0.06)  # an equation of large n: 5 % short at this one
+
+
+@pytest.mark.parametrize("rivals", RIVALS)
+def test_the_scale_of_similarities_does_not_matter(rivals):
+    a = random_arrays(5, "dot")
+    loss = losses.build("self-scaled", rivals=rivals)
+    value, log = loss(to_batch(a))
+    larger, its_log = loss(to_batch(replace(a, query=3 * a.query, document=3 * a.document)))
+    assert float(larger.detach()) == pytest.approx(float(value.detach()), rel=1e-9)
+    assert float(its_log["temperature"]) == pytest.approx(9 * float(log["temperature"]), rel=1e-9)
+
+
+def test_documents_are_infonce_at_the_temperature_that_is_logged():
+    batch = to_batch(random_arrays(6, "cosine"))
+    value, log = losses.build("self-scaled", rivals="documents")(batch)
+    same, _ = losses.build("infonce", temperature=float(log["temperature"]))(batch)
+    assert float(value.detach()) == pytest.approx(float(same.detach()), rel=1e-6)
+
+
+def batch_of(query: torch.Tensor, document: torch.Tensor, relation: list[list[int]]) -> LossBatch:
+    return LossBatch(query, document, torch.tensor(relation, dtype=torch.int8), "cosine")
+
+
+@pytest.mark.parametrize("rivals", RIVALS)
+def test_equal_similarities_give_a_finite_loss_and_gradient(rivals):
+    query = torch.ones(2, 3, requires_grad=True)
+    batch = batch_of(
+        query, torch.ones(4, 3), [[OWN_POS, OTHER_POS, OWN_NEG, OTHER_NEG], [OTHER_POS, OWN_POS, OTHER_NEG, OWN_NEG]]
+    )
+    value, _ = losses.build("self-scaled", rivals=rivals)(batch)
+    value.backward()
+    assert torch.isfinite(value) and torch.isfinite(query.grad).all()
+
+
+def test_a_batch_too_small_for_a_spread_is_refused():
+    batch = batch_of(torch.eye(2), torch.eye(2), [[OWN_POS, OTHER_POS], [OTHER_POS, OWN_POS]])
+    with pytest.raises(DataError, match="two documents to be held against; .*--batch-size"):
+        losses.build("self-scaled")(batch)
