@@ -72,5 +72,5 @@ def test_equal_similarities_give_a_finite_loss_and_gradient(rivals):
 
 def test_a_batch_too_small_for_a_spread_is_refused():
     batch = batch_of(torch.eye(2), torch.eye(2), [[OWN_POS, OTHER_POS], [OTHER_POS, OWN_POS]])
-    with pytest.raises(DataError, match="two documents to be held against; .*--batch-size"):
+    with pytest.raises(DataError, match=r"two documents to be held against; .*--batch-size"):
         losses.build("self-scaled")(batch)
