@@ -24,10 +24,10 @@
         expected: {test: {nDCG@10: 0.645, MAP: 0.601}}
     sizes: {"model:NAME": 90000000}             # bytes of downloads
 
-Commands are written as after `python -m pyserini_sdr.`; stock ones as `anserini pyserini.search.faiss …`. `{name}` stands
-for a value or for what the step of that name makes, `{made}` for what the command itself is to make, `{here}` for its
-own folder, `{runs/CONDITION}` for the run of another condition on the same topics. A step is made once for all
-conditions and collections whose values it has in it.
+Commands are written as after `python -m pyserini_sdr.`; stock ones as `anserini pyserini.search.faiss …`. `{name}` is
+a value or what the step of that name makes, `{made}` what the command itself is to make, `{here}` its own folder,
+`{runs/CONDITION}` the run of another condition on the same topics. A step is made once for all conditions and
+collections whose values it has in it.
 """
 
 from __future__ import annotations

@@ -25,11 +25,19 @@ _TIMEOUT = 20
 
 @dataclass(frozen=True)
 class Missing:
-    """Something that is not here: what it is, its size in bytes if known, and an address that tells if it can be had."""
+    """What is not here.
+
+    Args:
+        what: it is.
+        bytes: its size, if known.
+        url: that tells if it can be had, if known.
+        refused: why it cannot be had, if that is clear already.
+    """
 
     what: str
     bytes: int | None = None
     url: str | None = None
+    refused: str = ""
 
     def __str__(self) -> str:
         return f"{self.what} ({size_text(self.bytes)})" if self.bytes else self.what
@@ -54,8 +62,8 @@ def say_and_check(cells: Sequence[Cell], sizes: Mapping[str, int]) -> None:
             warn("that is more than is free on this disk (PYSERINI_CACHE and HF_HOME say where it goes)")
     refused = _refusals(missing)
     if refused:
-        why = "; ".join(f"{host}: {reason}" for host, reason in dict.fromkeys(refused.values()))
-        raise SdrError(f"cannot be downloaded here ({why}): {', '.join(one.what for one in missing if one in refused)}")
+        why = "; ".join(dict.fromkeys(refused.values()))
+        raise SdrError(f"cannot be downloaded here ({why}): {', '.join(one.what for one in refused)}")
     for cell in cells:
         if not _is_made(cell, cell.topics_text):
             load_topics(cell.topics_text)
@@ -81,34 +89,33 @@ def _missing(names: Iterable[str], sizes: Mapping[str, int]) -> Iterable[Missing
             import huggingface_hub
 
             if not isinstance(huggingface_hub.try_to_load_from_cache(name, "config.json"), str):
-                yield Missing(
-                    what, sizes.get(text), f"{huggingface_hub.constants.ENDPOINT}/{name}/resolve/main/config.json"
-                )
-        elif find_spec("ir_datasets") is None:
-            raise SdrError(f"{what} comes by the package ir_datasets: pip install 'pyserini_sdr[ir-datasets]'")
-        else:  # ir_datasets keeps what it has where it likes; its own errors say what it cannot get
-            yield Missing(f"{what} (unless ir_datasets has it)", sizes.get(text))
+                constants = huggingface_hub.constants
+                offline = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else ""
+                address = f"{constants.ENDPOINT}/{name}/resolve/main/config.json"
+                yield Missing(what, sizes.get(text), address, refused=offline)
+        elif name.startswith("ir_datasets:"):
+            if find_spec("ir_datasets") is None:
+                raise SdrError(f"{name} comes by a package: pip install 'pyserini_sdr[ir-datasets]'")
+            # where it keeps what it has, and from where it takes the rest, is its own affair: its step says what failed
+            yield Missing(f"{what} (unless it is there)", sizes.get(text))
 
 
-def _refusals(missing: Sequence[Missing]) -> dict[Missing, tuple[str, str]]:
-    """Those that cannot be had, with host and reason; each host is asked once."""
+def _refusals(missing: Sequence[Missing]) -> dict[Missing, str]:
+    """Those that cannot be had, with the reason; each host is asked once."""
     answers: dict[str, str] = {}
-    refused = {}
+    reasons = {}
     for one in missing:
-        if one.url is None:
-            continue
-        host = urlsplit(one.url).netloc
-        if host not in answers:
-            answers[host] = _no_answer(one.url)
-        if answers[host]:
-            refused[one] = (host, answers[host])
-    return refused
+        reasons[one] = one.refused
+        if one.url and not one.refused:
+            host = urlsplit(one.url).netloc
+            if host not in answers:
+                answers[host] = _no_answer(one.url)
+            reasons[one] = answers[host] and f"{host}: {answers[host]}"
+    return {one: reason for one, reason in reasons.items() if reason}
 
 
 def _no_answer(url: str) -> str:
     """Why an address does not answer; empty if it does."""
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON") and "/resolve/" in url:
-        return "HF_HUB_OFFLINE is set"
     try:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_TIMEOUT):
             return ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from .definition import Condition, Matrix, catalogued, load_matrix
 from .downloads import size_text
@@ -28,11 +30,13 @@ def _short(matrix: Matrix) -> str:
 
 
 def _downloads(matrix: Matrix) -> str:
-    """The conditions that need downloads."""
+    """The conditions that need downloads, and how much that is."""
     needing = [name for name, row in matrix.conditions.items() if row.downloads]
-    if len(needing) == len(matrix.conditions):
-        return "all conditions"
-    return ", ".join(needing) or "none"
+    if not needing:
+        return "none"
+    total = size_text(sum(matrix.sizes.values()))
+    names = "all conditions" if len(needing) == len(matrix.conditions) else ", ".join(needing)
+    return f"{names}; {total} in all, models not counted"
 
 
 def _one(matrix: Matrix) -> str:
@@ -43,28 +47,56 @@ def _one(matrix: Matrix) -> str:
     lines += ["topics"]
     lines += _wrapped((name, f"{one.topics}: {', '.join(one.measures)}") for name, one in matrix.topics.items())
     lines += ["conditions"]
-    for row in matrix.conditions.values():
-        lines += _wrapped([(row.name, _told(matrix, row))])
+    lines += _wrapped((row.name, _told(matrix, row)) for row in matrix.conditions.values())
+    lines += _shared("needs", {row.name: row.needs for row in matrix.conditions.values()})
+    lines += _shared("notes", {row.name: [row.note] for row in matrix.conditions.values() if row.note})
     return "\n".join(lines)
 
 
 def _told(matrix: Matrix, row: Condition) -> str:
     parts = [row.display]
     if row.downloads:
-        sized = [
-            f"{name} ({size_text(matrix.sizes[name])})" if name in matrix.sizes else name for name in row.downloads
-        ]
-        parts.append(f"downloads {', '.join(sized)}")
-    if row.needs:
-        parts.append(f"needs {', '.join(row.needs)}")
-    parts.append(f"expected within {row.tolerance:g}" if row.expected else "no score expected")
-    return "; ".join(parts) + (f". {row.note}" if row.note else "")
+        parts.append(f"downloads {', '.join(sized(matrix, row))}")
+    if row.expected:
+        parts.append(f"expected {tolerance_text(row)}")
+    return "; ".join(parts)
+
+
+def tolerance_text(row: Condition) -> str:
+    """How far a score may lie from what is expected."""
+    return f"within {row.tolerance:g}" if row.tolerance else "to four digits"
+
+
+def _shared(heading: str, texts: Mapping[str, Sequence[str]]) -> list[str]:
+    """Each text once, with the conditions that it is of."""
+    of: dict[str, list[str]] = {}
+    for name, every in texts.items():
+        for text in every:
+            of.setdefault(text, []).append(name)
+    rows = ((text, "all" if len(names) == len(texts) > 1 else ", ".join(names)) for text, names in of.items())
+    lines = [line for text, names in rows for line in _lines("  - ", f"{text} ({names})", 4)]
+    return [heading, *lines] if lines else []
+
+
+def sized(matrix: Matrix, row: Condition) -> list[str]:
+    """The downloads of a condition with their sizes if known, of all collections together where names depend on them."""
+    values = {**matrix.settings, **row.values}
+    found = []
+    for download in (_filled(text, values) for text in row.downloads):
+        collections = [matrix.collections[one.collection] for one in matrix.topics.values() if one.collection]
+        names = {_filled(download, of) for of in collections or [{}]}
+        known = [matrix.sizes[name] for name in names if name in matrix.sizes]
+        found.append(f"{download} ({size_text(sum(known))})" if len(known) == len(names) else download)
+    return found
+
+
+def _filled(text: str, values: Mapping[str, Any]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda match: str(values.get(match[1], match[0])), text)
 
 
 def _wrapped(rows: Iterable[tuple[str, str]]) -> list[str]:
-    lines = []
-    for key, text in rows:
-        if text:
-            first = f"  {key:<11} "
-            lines += textwrap.wrap(text, 118, initial_indent=first, subsequent_indent=" " * 14, break_on_hyphens=False)
-    return lines
+    return [line for key, text in rows if text for line in _lines(f"  {key:<11} ", text, 14)]
+
+
+def _lines(start: str, text: str, indent: int) -> list[str]:
+    return textwrap.wrap(text, 118, initial_indent=start, subsequent_indent=" " * indent, break_on_hyphens=False)

@@ -14,7 +14,7 @@ from ..core.files import atomic_file
 from ..core.manifest import command_line, versions
 from ..recipe.resolve import Plan
 from .definition import Condition, Matrix
-from .downloads import size_text
+from .listing import sized, tolerance_text
 from .resolve import Cell
 from .scores import Score
 from .table import notes
@@ -69,10 +69,9 @@ def _row(matrix: Matrix, plan: Plan, cells: Sequence[Cell], scores: Mapping[str,
 
 
 def _facts(matrix: Matrix, condition: Condition) -> list[str]:
-    sizes = matrix.sizes
-    facts = [
-        f"downloads {name}{f' ({size_text(sizes[name])})' if name in sizes else ''}" for name in condition.downloads
-    ]
+    facts = [f"downloads {download}" for download in sized(matrix, condition)]
+    if condition.expected:
+        facts.append(f"expected {tolerance_text(condition)}")
     return [*facts, *(f"needs {need}" for need in condition.needs), *filter(None, [condition.note])]
 
 

@@ -186,8 +186,8 @@ class _Resolver:
             parts.append(column.name)
         elif mentioned & set(collection) and column.collection:
             parts.append(column.collection)
-        parts += [re.sub(r"[^\w.-]+", "-", str(row.values[key])) for key in row.values if key in mentioned]
-        return ".".join(parts)
+        parts += [re.sub(r"[^\w.-]+", "-", str(row.values[key])).strip("-.") for key in row.values if key in mentioned]
+        return ".".join(filter(None, parts))
 
     def _step(self, folder: str, title: str, command: str, row: Condition, column: Topics) -> Step:
         if folder in self._made:
