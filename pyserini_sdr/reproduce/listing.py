@@ -79,7 +79,7 @@ def _shared(heading: str, texts: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def sized(matrix: Matrix, row: Condition) -> list[str]:
-    """The downloads of a condition with their sizes if known, of all collections together where names depend on them."""
+    """The downloads of a condition; with their sizes if known, of all collections together if names depend on them."""
     values = {**matrix.settings, **row.values}
     found = []
     for download in (_filled(text, values) for text in row.downloads):

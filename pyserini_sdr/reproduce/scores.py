@@ -59,7 +59,7 @@ class Score:
         text = f"{self.measured:.{DIGITS}f}"
         if self.difference is None:
             return text
-        return f"{text} ✓" if self.good else f"{text} {'' if self.same_corpus else '~'}{self.difference:+.{DIGITS}f}"
+        return f"{text} ✓" if self.good else f"{text} {'' if self.same_corpus else '~ '}{self.difference:+.{DIGITS}f}"
 
 
 def scores_of(cell: Cell, output: Path) -> list[Score]:
