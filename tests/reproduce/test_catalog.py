@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from pyserini_sdr.core.options import Parser, parse
+from pyserini_sdr.recipe.definition import load_recipe
+from pyserini_sdr.recipe.options import RecipeOptions
+from pyserini_sdr.recipe.resolve import resolve as resolve_recipe
 from pyserini_sdr.recipe.running import check_steps
 from pyserini_sdr.reproduce.definition import Matrix, catalogued, load_matrix
 from pyserini_sdr.reproduce.resolve import STOCK, resolve
@@ -108,6 +112,13 @@ def test_the_papers_grid_is_there() -> None:
     static = next(step for step in trained if "static-margin" in step.folder.name)
     assert "student.loss-option=[static-margin.layout=column, static-margin.margin=0.2]" in static.argv
     assert matrix.conditions["roberta-static-margin"].values["model"] == "FacebookAI/roberta-base"
+    for step in trained:  # what the recipe makes of these words, too
+        options, _ = parse(Parser(), RecipeOptions, step.argv[1:])
+        chosen = load_recipe(options.name)
+        given = {"collection": options.collection, "encoder": options.encoder, "settings": options.set}
+        inner = resolve_recipe(chosen, output=options.output, processes=options.processes, **given)
+        check_steps(step.name, inner.steps)
+        assert step.made == options.output / "checkpoint"
 
 
 PARSE = """
