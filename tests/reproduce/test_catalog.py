@@ -74,6 +74,16 @@ def test_expected_scores_of_pydocs_are_those_measured() -> None:
     assert f"SHA-256 `{corpus}`" in (ROOT / "runs/README.md").read_text("utf-8")
 
 
+def test_expected_scores_of_local_collections_are_those_measured_elsewhere() -> None:
+    rows = load_matrix("local").conditions
+    assert rows["bm25"].expected["scifact"] == load_matrix("beir").conditions["bm25-flat"].expected["scifact"]
+    with (ROOT / "runs/wiki-union-nq/table.csv").open(encoding="utf-8", newline="") as handle:
+        measured = {(row["run"], row["metric"]): round(float(row["value"]), 4) for row in csv.DictReader(handle)}
+    for name, run in (("bm25", "bm25"), ("minilm", "untrained")):
+        scores = {"nDCG@10": measured[run, "ndcg_cut_10"], "R@100": measured[run, "recall_100"]}
+        assert rows[name].expected["wiki-union.nq"] == scores
+
+
 def test_measures_are_trec_evals_with_the_grades_of_the_tracks() -> None:
     topics = load_matrix("msmarco-v1-passage").topics
     found = {name: {key: (one.name, one.level) for key, one in of.measures.items()} for name, of in topics.items()}
