@@ -32,6 +32,7 @@ collections whose values it has in it.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -143,23 +144,26 @@ def read_matrix(path: Path) -> Matrix:
         value,
         ("summary", "source", *("settings", "collections", "topics", "steps", "conditions", "sizes")),
     )
-    settings, collections = mapping_in(path, value, "settings"), mapping_in(path, value, "collections")
+    settings, collections = _named(path, value, "settings"), _named(path, value, "collections")
     for name in collections:
-        collections[name] = mapping_in(path, collections, name)
+        collections[name] = _values(path, f"collections: {name}", collections[name])
         if "corpus" in collections[name] and "path" not in collections[name]:
             raise DataError(path, f"collections: {name}: corpus is the hash of what lies at path, which is not given")
-    topics = {name: _topics(path, name, item, collections) for name, item in mapping_in(path, value, "topics").items()}
-    steps = mapping_in(path, value, "steps")
+    topics = {name: _topics(path, name, item, collections) for name, item in _named(path, value, "topics").items()}
+    steps = _named(path, value, "steps")
     for name, command in steps.items():
         if name in (*RESERVED, *settings):
-            raise DataError(path, f"steps: {shorten(name)} cannot be the name of a step")
+            raise DataError(path, f"steps: {name!r} cannot be the name of a step")
         _command(path, f"steps: {name}", command)
     conditions = {
-        name: _condition(path, name, item, topics) for name, item in mapping_in(path, value, "conditions").items()
+        name: _condition(path, name, item, topics) for name, item in _named(path, value, "conditions").items()
     }
     if not topics or not conditions:
         raise DataError(path, "a matrix needs topics and conditions")
     sizes = mapping_in(path, value, "sizes")
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int):
+            raise DataError(path, f"sizes: {name}: expected bytes, found {shorten(size)}")
     return Matrix(
         *(path.stem, path, text_in(path, value, "summary"), text_in(path, value, "source"), settings, collections),
         *(topics, steps, conditions, sizes),
@@ -170,6 +174,24 @@ def _known(path: Path, kind: str, value: Mapping[Any, Any], known: Sequence[str]
     for key in value:
         if key not in known:
             raise DataError(path, unknown(kind, str(key), known))
+
+
+def _named(path: Path, value: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A mapping whose keys are names, of which those of folders are made."""
+    found = mapping_in(path, value, key)
+    for name in found:
+        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+            raise DataError(path, f"{key}: name {shorten(name)}: expected letters and digits, and .-_ after the first")
+    return found
+
+
+def _values(path: Path, place: str, item: Any) -> dict[str, Any]:
+    """Values for commands."""
+    found = mapping_in(path, {place: item}, place)
+    for name, value in found.items():
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise DataError(path, f"{place}: {name}: expected text or a number, found {shorten(value, 60)}")
+    return found
 
 
 def _command(path: Path, place: str, command: Any) -> str:
@@ -208,8 +230,6 @@ def _condition(path: Path, name: str, item: Any, topics: Mapping[str, Topics]) -
     value = mapping_in(path, {place: item}, place)
     known = ("display", "with", "search", "downloads", "needs", "note", "tolerance", "expected")
     _known(path, f"key of condition {name}", value, known)
-    if not str(name).replace(".", "").replace("-", "").replace("_", "").isalnum():
-        raise DataError(path, f"{place}: names of conditions are letters, digits, and .-_ between them")
     downloads = texts_in(path, value.get("downloads") or [], f"{place}: downloads")
     for download in downloads:
         if download.partition(":")[0] not in DOWNLOADS or not download.partition(":")[2]:
@@ -230,7 +250,7 @@ def _condition(path: Path, name: str, item: Any, topics: Mapping[str, Topics]) -
             if isinstance(score, bool) or not isinstance(score, int | float):
                 raise DataError(path, f"{place}: expected: {label} on {chosen}: no number: {shorten(scores[label])}")
     return Condition(
-        *(name, text_in(path, value, "display") or name, mapping_in(path, value, "with")),
+        *(name, text_in(path, value, "display") or name, _values(path, f"{place}: with", value.get("with"))),
         *(_command(path, f"{place}: search", value.get("search")), downloads),
         *(texts_in(path, value.get("needs") or [], f"{place}: needs"), text_in(path, value, "note")),
         *(float(tolerance), expected),

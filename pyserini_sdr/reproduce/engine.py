@@ -9,6 +9,7 @@ from pathlib import Path
 from ..anserini import compat
 from ..anserini.java import find_java
 from ..core.errors import SdrError, UsageError, unknown
+from ..core.files import require_file
 from ..core.manifest import write_manifest
 from ..core.progress import note
 from ..encode.layout import held
@@ -69,7 +70,7 @@ def _chosen(options: ReproduceOptions) -> Matrix:
     if options.name is not None and options.file is not None:
         raise UsageError(f"--file {options.file}: is given in place of {options.name}, not beside it")
     if options.file is not None:
-        return read_matrix(options.file)
+        return read_matrix(require_file(options.file, "matrix"))
     if options.name is None:
         raise UsageError("NAME is required, one of --list, or --file")
     return load_matrix(options.name)

@@ -45,7 +45,14 @@ def test_a_users_file_is_a_matrix(matrix_file: Path) -> None:
         ("--method rrf", "--method 'rrf", "conditions: fused: search: expected a command, as after"),
         ("    search: run fuse", "    serch: run fuse", "unknown key of condition fused 'serch'"),
         ("tiny: {path:", "tiny: {corpus: ab, pth:", "collections: tiny: corpus is the hash of what lies at path"),
-        ("  start:\n    display", "  a/b:\n    display", "conditions: a/b: names of conditions are letters, digits"),
+        ("  start:\n    display", "  a/b:\n    display", "conditions: name 'a/b': expected letters and digits"),
+        ("  dev: {<<", "  2019: {<<", "topics: name 2019: expected letters and digits"),
+        (
+            "with: {loss: distributed-margin}",
+            "with: {loss: [a]}",
+            "conditions: trained: with: loss: expected text or a",
+        ),
+        ("conditions:\n", "sizes: {x: 3 GB}\nconditions:\n", "sizes: x: expected bytes, found '3 GB'"),
     ],
 )
 def test_what_is_wrong_is_said(old: str, new: str, message: str, matrix_file: Path) -> None:
