@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "train a bi-encoder, by default without a teacher",
     "pretrain": "pre-train an encoder on a corpus, from a checkpoint or from scratch",
     "recipe": "multi-stage systems of the field, from one command each",
+    "reproduce": "matrices of runs with their expected scores: run them, and compare",
     "encode": "encode a corpus; drop-in for pyserini.encode",
     "index": "build, check FAISS indexes; build BM25 indexes",
     "search": "dense, BM25 and hybrid search, reranking: topics to a TREC run; tune fusion on dev",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import SdrError
+from ..core.errors import SdrError, unknown
 
 
 def pyserini_version() -> str | None:
@@ -73,6 +74,33 @@ def topic_names() -> dict[str, Any]:
 def qrels_names() -> dict[str, Any]:
     """Stock qrels names → Anserini's `Qrels` constants. Needs a running JVM."""
     return _table("qrels_mapping")
+
+
+@dataclass(frozen=True)
+class PrebuiltIndex:
+    """An index that Pyserini downloads: from where, its compressed size in bytes, and where it lies afterwards."""
+
+    name: str
+    url: str
+    bytes: int
+    folder: Path
+
+
+def prebuilt_index(name: str) -> PrebuiltIndex:
+    """What Pyserini knows of an inverted or FAISS index of its own. Needs a running JVM.
+
+    Raises:
+        SdrError: no index of that name.
+    """
+    info = import_module("pyserini.prebuilt_index_info")
+    known = {**info.TF_INDEX_INFO, **info.FAISS_INDEX_INFO}
+    if name not in known:
+        raise SdrError(unknown(f"prebuilt index of pyserini {pyserini_version()}", name, known))
+    entry = known[name]
+    url = entry["urls"][0]
+    stem = (entry.get("filename") or url.rpartition("/")[2]).partition(".tar.gz")[0]
+    folder = Path(import_module("pyserini.util").get_cache_home(), "indexes", f"{stem}.{entry['md5']}")
+    return PrebuiltIndex(name, url, int(entry["size compressed (bytes)"]), folder)
 
 
 def _table(attribute: str) -> dict[str, Any]:

@@ -127,8 +127,11 @@ def load_recipe(name: str) -> Recipe:
         path = folder / f"{name}.yaml"
     else:
         raise UsageError(f"{unknown('recipe', name, catalogued())} (or give the path of a .yaml file)")
-    base = _read(folder / f"{_BASE}.yaml")
-    return _recipe(path, _read(path), base)
+    base, value = (
+        read_yaml(file, "a recipe: a mapping with summary, settings and stages")
+        for file in (folder / f"{_BASE}.yaml", path)
+    )
+    return _recipe(path, value, base)
 
 
 class _Lines(yaml.SafeLoader):
@@ -145,7 +148,8 @@ def _mapping_with_line(loader: _Lines, node: yaml.MappingNode) -> dict[Any, Any]
 _Lines.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_with_line)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, expected: str) -> dict[str, Any]:
+    """The mapping in a YAML file; `DataError` with the line, saying what was `expected`, if it holds none."""
     try:
         value = yaml.load(path.read_text("utf-8"), _Lines)  # a SafeLoader
     except yaml.MarkedYAMLError as error:
@@ -154,7 +158,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(path, f"invalid YAML: {error}") from error
     if not isinstance(value, dict):
-        raise DataError(path, "expected a recipe: a mapping with summary, settings and stages")
+        raise DataError(path, f"expected {expected}")
     return value
 
 
@@ -163,18 +167,18 @@ def _recipe(path: Path, value: dict[str, Any], base: dict[str, Any]) -> Recipe:
     for key in value:
         if key not in known:
             raise DataError(path, unknown("key", str(key), known))
-    settings = {**_mapping(path, base, "settings"), **_mapping(path, value, "settings")}
+    settings = {**mapping_in(path, base, "settings"), **mapping_in(path, value, "settings")}
     for name in settings:
         if name in RESERVED or not str(name).isidentifier():
             raise DataError(path, f"settings: {name!r} cannot be the name of a setting")
-    defaults = _mapping(path, base, "defaults")
-    for command, flags in _mapping(path, value, "defaults").items():
+    defaults = mapping_in(path, base, "defaults")
+    for command, flags in mapping_in(path, value, "defaults").items():
         if command not in COMMANDS:
             raise DataError(path, f"defaults: {unknown('command', str(command), COMMANDS)}")
         if not isinstance(flags, dict):
             raise DataError(path, f"defaults: {command}: expected flags and values, found {shorten(flags, 60)}")
         defaults[command] = {**defaults.get(command, {}), **flags}
-    shared = _mapping(path, base, "stages")
+    shared = mapping_in(path, base, "stages")
     stages = _stages(path, value.get("stages"), settings, shared)
     result = value.get("result")
     every = [stage for entry in stages for stage in (entry.stages if isinstance(entry, Repeat) else [entry])]
@@ -184,10 +188,10 @@ def _recipe(path: Path, value: dict[str, Any], base: dict[str, Any]) -> Recipe:
     return Recipe(
         path.stem,
         path,
-        summary=_text(path, value, "summary"),
-        paper=_text(path, value, "paper"),
-        ours=_text(path, value, "ours"),
-        needs=_texts(path, value.get("needs") or [], "needs"),
+        summary=text_in(path, value, "summary"),
+        paper=text_in(path, value, "paper"),
+        ours=text_in(path, value, "ours"),
+        needs=texts_in(path, value.get("needs") or [], "needs"),
         settings=settings,
         defaults=defaults,
         stages=stages,
@@ -195,20 +199,23 @@ def _recipe(path: Path, value: dict[str, Any], base: dict[str, Any]) -> Recipe:
     )
 
 
-def _text(path: Path, value: dict[str, Any], key: str) -> str:
+def text_in(path: Path, value: Mapping[str, Any], key: str) -> str:
+    """The text that a key of a YAML file holds, white space made one space each; empty if it is not there."""
     text = value.get(key, "")
     if not isinstance(text, str):
         raise DataError(path, f"{key}: expected text, found {shorten(text, 60)}")
     return " ".join(text.split())
 
 
-def _texts(path: Path, value: Any, key: str, line: int | None = None) -> list[str]:
+def texts_in(path: Path, value: Any, key: str, line: int | None = None) -> list[str]:
+    """`value` of a key of a YAML file, which must be a list of texts."""
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise DataError(path, f"{key}: expected a list of texts, found {shorten(value, 60)}", line=line)
     return value
 
 
-def _mapping(path: Path, value: dict[str, Any], key: str) -> dict[str, Any]:
+def mapping_in(path: Path, value: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The mapping that a key of a YAML file holds; empty if it is not there."""
     found = value.get(key) or {}
     if not isinstance(found, dict):
         raise DataError(path, f"{key}: expected a mapping, found {shorten(found, 60)}")
@@ -259,4 +266,4 @@ def _stage(path: Path, item: dict[str, Any], settings: Mapping[str, Any]) -> Sta
     unless = item.get("unless")
     if unless is not None and (not isinstance(unless, str) or unless not in settings):
         raise DataError(path, f"unless: {unknown('setting', str(unless), settings)}", line=line)
-    return Stage(name, command, flags, _texts(path, item.get("arguments") or [], "arguments", line), unless, line)
+    return Stage(name, command, flags, texts_in(path, item.get("arguments") or [], "arguments", line), unless, line)

@@ -1,17 +1,11 @@
-"""Running the stages of a recipe, one process each."""
+"""What `recipe` does: checks a recipe, runs its stages, and leaves the last checkpoint with a manifest."""
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from ..core.errors import DataError, SdrError, UsageError
+from ..core.errors import DataError
 from ..core.files import read_object, require_file
 from ..core.manifest import write_manifest
 from ..core.options import as_dict
@@ -19,37 +13,16 @@ from ..core.progress import note
 from ..data.collection import Collection
 from ..encode.layout import held
 from ..model.names import resolve_encoder
-from .commands import COMMANDS, check
+from .commands import COMMANDS
 from .definition import Recipe, all_stages, load_recipe
 from .options import RecipeOptions
 from .resolve import Plan, Step, resolve
+from .running import Execute, check_steps, in_a_process, print_steps, run_steps
 from .state import State
 
 MANIFEST = "sdr_recipe.json"
 RESULT = "checkpoint"
 """Name in the output of the link to the last checkpoint."""
-
-Execute = Callable[[Sequence[str]], int]
-
-
-def in_a_process(words: Sequence[str], *, lock: int) -> int:
-    """Runs `python -m WORDS` and returns its exit status; what ends us ends it first.
-
-    Args:
-        words: of the command.
-        lock: handle of the lock on the output, which a child that outlives us goes on holding.
-    """
-    process = subprocess.Popen([sys.executable, "-m", *words], pass_fds=[lock])
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(10)  # a terminal sends Ctrl-C to both of us
-        raise
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
 
 
 def recipe(options: RecipeOptions, execute: Execute | None = None) -> None:
@@ -74,22 +47,14 @@ def recipe(options: RecipeOptions, execute: Execute | None = None) -> None:
         settings=options.set or [],
         processes=options.processes,
     )
-    _check(chosen, plan)
+    check_steps(f"recipe {chosen.name}", plan.steps)
     if options.dry_run:
-        _print(plan, State(options.output, plan))
+        print_steps(State(options.output, plan))
+        print(f"# result: {plan.result}")
         return
     _check_given(options, chosen, plan)
     with held(options.output) as lock:
         _run(options, chosen, plan, execute or partial(in_a_process, lock=lock))
-
-
-def _check(chosen: Recipe, plan: Plan) -> None:
-    """Every command, as far as its flags tell, before the first one runs."""
-    for step in plan.steps:
-        try:
-            check(step.command, step.module_words)
-        except SdrError as error:
-            raise UsageError(f"recipe {chosen.name}, stage {step.name}: {error}") from error
 
 
 def _check_given(options: RecipeOptions, chosen: Recipe, plan: Plan) -> None:
@@ -104,75 +69,20 @@ def _check_given(options: RecipeOptions, chosen: Recipe, plan: Plan) -> None:
                 require_file(str(path), f"{stage.unless} (--set)")
 
 
-def _print(plan: Plan, state: State) -> None:
-    for step in plan.steps:
-        status = state.status(step)
-        said = {"done": " (done)", "begun": " (to be resumed)", "changed": f" ({state.what_changed(step)})"}
-        print(f"# {step.number} of {len(plan.steps)}: {step.name}{said.get(status, '')}\n{step.text}")
-    print(f"# result: {plan.result}")
-
-
 def _run(options: RecipeOptions, chosen: Recipe, plan: Plan, execute: Execute) -> None:
     link = options.output / RESULT
     if link.exists() and not link.is_symlink():
         raise DataError(link, "is in the way of the link to the result", remedy="move it, or give another --output")
     state = State(options.output, plan)
-    changed = next((step for step in plan.steps if state.status(step) == "changed"), None)
-    if changed is not None and not options.overwrite:
-        raise DataError(
-            options.output,
-            f"stage {changed.folder.name}: {state.what_changed(changed)}",
-            remedy="--overwrite to make it and what follows from it again, or give another --output",
-        )
     for name in state.others():
         note(f"{options.output / name} is of other settings and is not used")
-    for step in plan.steps:
-        status = state.status(step)
-        if status == "done":
-            note(f"{step.number} of {len(plan.steps)}: {step.name} is up to date")
-            continue
+
+    def outdated(step: Step) -> None:
         (options.output / MANIFEST).unlink(missing_ok=True)
-        note(f"{step.number} of {len(plan.steps)}: {step.name}\n  {step.text}")
-        if status == "changed" and step.folder.exists():
-            if step.folder.is_symlink():
-                raise DataError(step.folder, "is a link, and what it holds is to be made again", remedy="remove it")
-            shutil.rmtree(step.folder)
-        state.begin(step)
-        _one(chosen, plan, step, state, execute)
+
+    run_steps(f"recipe {chosen.name}", state, execute, overwrite=options.overwrite, beginning=outdated)
     _finish(options, chosen, plan, state)
     note(f"{link}: the checkpoint of recipe {chosen.name}")
-
-
-def _one(chosen: Recipe, plan: Plan, step: Step, state: State, execute: Execute) -> None:
-    start = time.perf_counter()
-    status = 0
-    if not step.finished:  # else it was, by a command that we did not see end
-        step.folder.mkdir(parents=True, exist_ok=True)
-        _clear_leftovers(step)
-        status = 1
-        try:
-            status = execute(step.argv)
-        finally:
-            state.end(step, time.perf_counter() - start, done=status == 0 and step.finished)
-    else:
-        state.end(step, 0.0, done=True)
-    if status in (130, -2):
-        raise KeyboardInterrupt
-    if status != 0:
-        how = f"ended with status {status}, see above" if status > 0 else f"was killed by signal {-status}"
-        raise SdrError(
-            f"recipe {chosen.name}: stage {step.name} ({step.number} of {len(plan.steps)}) {how}; "
-            f"give the same command again to go on from there, or remove {step.folder} first to begin this stage anew"
-        )
-    if not step.finished:
-        raise SdrError(f"recipe {chosen.name}: stage {step.name} did not make {step.made} with {step.manifest.name}")
-
-
-def _clear_leftovers(step: Step) -> None:
-    """Removes files of an attempt that was cut before its manifest; folders hold what commands resume from."""
-    for path in step.folder.iterdir():
-        if path.is_file() and not path.name.startswith("."):
-            path.unlink()
 
 
 def _finish(options: RecipeOptions, chosen: Recipe, plan: Plan, state: State) -> None:

@@ -130,8 +130,8 @@ class State:
             words.append(str(where) if path.exists() else word)
             if path.exists():
                 files[str(where)] = self._identity(where)
-        made = {str(number): self._made(self.plan.steps[number - 1]) for number in step.uses}
-        return {"words": words, "files": files, "uses": made}
+        used = [self.plan.steps[number - 1] for number in step.uses]
+        return {"words": words, "files": files, "uses": {other.folder.name: self._made(other) for other in used}}
 
     def _made(self, step: Step) -> str | None:
         entry = self.entries.get(step.folder.name)
