@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Writes the tables of docs/results.md from runs/experiments/*/results.json, which `experiments.py` made.
+"""Writes the tables and figures of docs/results.md from runs/experiments/*/results.json, which `experiments.py` made.
 
   python run_scripts/results.py            (--check: exit status 1 if the page is not what the files say)
 
@@ -19,6 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "results.md"
+FIGURES = ROOT / "docs" / "figures"
 METRIC = "ndcg_cut_10"
 SELF = ("static-margin", "adaptive-margin", "distributed-margin", "infonce", "self-scaled")
 TAUGHT = ("margin-mse", "kl")
@@ -33,14 +34,20 @@ def main() -> None:
     if args.check:
         sys.exit(f"{PAGE.name} is not what runs/experiments say" if before != after else 0)
     PAGE.write_text(after, "utf-8")
+    for name, experiment in _experiments().items():
+        curves(experiment, FIGURES / f"results.{name}.svg")
+
+
+def _experiments() -> dict[str, dict[str, Any]]:
+    return {
+        path.parent.name: json.loads(path.read_text("utf-8"))
+        for path in sorted((ROOT / "runs" / "experiments").glob("*/results.json"))
+    }
 
 
 def page(text: str) -> str:
     """The page with every table made anew."""
-    experiments = {
-        path.parent.name: json.loads(path.read_text("utf-8"))
-        for path in sorted((ROOT / "runs" / "experiments").glob("*/results.json"))
-    }
+    experiments = _experiments()
 
     def fill(match: re.Match[str]) -> str:
         kind, _, rest = match[1].partition(" ")
@@ -128,8 +135,7 @@ def _difference(found: dict[str, Any], run: str, base: str) -> str:
 
 def cost(experiment: dict[str, Any]) -> str:
     """What the best point of each arm costs, and when it passes what a teacher's student ends with."""
-    costs = experiment["costs"]
-    teacher = sum(costs.get(name, 0.0) for name in ("cross/sdr_teach.json", "scored.jsonl.json"))
+    teacher = _teacher_seconds(experiment)
     students = {arm: _mean_curve(experiment, arm) for arm in TAUGHT if runs_of(experiment, arm)}
     rows = []
     for arm in (*SELF, *TAUGHT):
@@ -144,6 +150,11 @@ def cost(experiment: dict[str, Any]) -> str:
         rows.append(cells)
     names = ["seeds", "best mean on dev", "CPU s of a training", "with its teacher"]
     return table(["arm", *names, *(f"triples to reach `{arm}`'s best" for arm in students)], rows)
+
+
+def _teacher_seconds(experiment: dict[str, Any]) -> float:
+    """CPU seconds of training the cross-encoder and of scoring the groups; 0 where there is none."""
+    return sum(experiment["costs"].get(name, 0.0) for name in ("cross/sdr_teach.json", "scored.jsonl.json"))
 
 
 def _repeated(experiment: dict[str, Any], arm: str) -> list[dict[str, Any]]:
@@ -168,6 +179,34 @@ def _reaches(curve: dict[int, float], goal: float) -> str:
     whole = max(curve)
     found = next((triples for triples in sorted(curve) if curve[triples] >= goal), None)
     return "not reached" if found is None else f"{found:,} ({100 * found / whole:.0f} %)"
+
+
+def curves(experiment: dict[str, Any], path: Path) -> None:
+    """Mean dev curves of the best points against triples, and against CPU seconds with what the teacher cost."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    style = {"svg.hashsalt": "pyserini_sdr", "svg.fonttype": "none", "font.size": 9,
+             "axes.spines.top": False, "axes.spines.right": False}  # fmt: skip
+    with pyplot.rc_context(style):
+        figure, axes = pyplot.subplots(1, 2, figsize=(8.5, 3.2), sharey=True, constrained_layout=True)
+        for arm in (*SELF, *TAUGHT):
+            if not (runs := _repeated(experiment, arm)):
+                continue
+            curve = _mean_curve(experiment, arm)
+            seconds = statistics.mean(run["cpu_seconds"] for run in runs)
+            start = _teacher_seconds(experiment) if arm in TAUGHT else 0.0
+            times = [start + seconds * triples / max(curve) for triples in curve]
+            line = "--" if arm in TAUGHT else "-"
+            axes[0].plot(list(curve), list(curve.values()), line, marker="o", ms=3, label=arm)
+            axes[1].plot(times, list(curve.values()), line, marker="o", ms=3, label=arm)
+        axes[0].set(xlabel="training triples", ylabel="nDCG@10 on the dev pool")
+        axes[1].set(xlabel="CPU seconds, the teacher's included")
+        axes[1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+        figure.savefig(path, format="svg", metadata={"Date": None})
+        pyplot.close(figure)
 
 
 TABLES: dict[str, Callable[..., str]] = {
