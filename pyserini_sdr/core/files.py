@@ -220,7 +220,7 @@ def read_json(path: str | os.PathLike[str], what: str = "JSON file") -> Any:
         return json.loads(path.read_text("utf-8"))
     except json.JSONDecodeError as error:
         raise DataError(path, f"invalid JSON: {error.msg}", line=error.lineno) from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, a number of too many digits, nested too deeply
         raise DataError(path, f"invalid JSON: {error}") from error
     except OSError as error:
         raise DataError(path, f"cannot be read: {error.strerror or error}") from error

@@ -109,7 +109,12 @@ def encode_corpus(encoder: DocumentEncoder, options: EncodeOptions, rank: Rank =
             done = [store.has_record(number) for number in range(len(bounds))]
         settings.apply(encoder)
         checked = time.perf_counter()
-        _encode_missing(encoder, options, store, summary, bounds, done, rank)
+        try:
+            _encode_missing(encoder, options, store, summary, bounds, done, rank)
+        except SdrError:  # refused before a chunk was finished: nothing to resume, and mended input is another plan
+            if rank.world == 1 and not any(map(store.has_record, range(len(bounds)))):
+                store.remove()
+            raise
         rank.barrier()
         if rank.index == 0:
             encoded = time.perf_counter()

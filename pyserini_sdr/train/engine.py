@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from transformers import set_seed
 
-from ..core.errors import DataError, UsageError
+from ..core.errors import DataError, SdrError, UsageError
 from ..core.files import file_sha256, read_json, require_file, write_json
 from ..core.options import as_dict
 from ..core.plan import hold_to_plan
@@ -29,6 +31,7 @@ from .needs import FROM_TEACHERS
 from .options import TrainOptions
 from .trainer import SdrTrainer
 
+PLAN = "plan.json"
 WORK = ".train"
 """Folder for intermediate checkpoints inside the output, removed at the end."""
 
@@ -52,22 +55,23 @@ def train(options: TrainOptions) -> None:
     tower = load_tower(options, encoder)
     clusterer = resolve_cluster_encoder(options)
     _hold_to_plan(options, encoder, clusterer, work)
-    data = load_data(options, collections, losses, work)
-    dev = None
-    if options.dev_split != NO_DEV:
-        dev = DevEvaluator(
-            collections[0][0],
-            options.dev_split,
-            options.dev_metric,
-            pool_size=options.dev_pool,
-            max_queries=options.dev_queries,
-            seed=options.seed,
-            run=options.dev_run or data.dev_run,
-            tower=tower,
-        )
-        note(f"dev: {dev.description}")
-    opened = [collection for collection, _ in collections]
-    trainer = make_trainer(options, encoder, tower, losses, data, opened, dev, work)
+    with _no_plan_of_a_refused_run(work):
+        data = load_data(options, collections, losses, work)
+        dev = None
+        if options.dev_split != NO_DEV:
+            dev = DevEvaluator(
+                collections[0][0],
+                options.dev_split,
+                options.dev_metric,
+                pool_size=options.dev_pool,
+                max_queries=options.dev_queries,
+                seed=options.seed,
+                run=options.dev_run or data.dev_run,
+                tower=tower,
+            )
+            note(f"dev: {dev.description}")
+        opened = [collection for collection, _ in collections]
+        trainer = make_trainer(options, encoder, tower, losses, data, opened, dev, work)
     data_seconds = time.perf_counter() - start
     with full_disk_in_words(options.output):
         before = _run(trainer, options, work)
@@ -114,7 +118,23 @@ def _hold_to_plan(options: TrainOptions, encoder: BiEncoder, clusterer: Resolved
     for name in ("groups", "document_queries"):
         files = getattr(options, name) or ()
         plan[f"{name}_sha256"] = [file_sha256(path) for path in files]
-    hold_to_plan(work / "plan.json", plan, output=options.output, what="an interrupted training")
+    hold_to_plan(work / PLAN, plan, output=options.output, what="an interrupted training")
+
+
+@contextmanager
+def _no_plan_of_a_refused_run(work: Path) -> Iterator[None]:
+    """Removes the plan again if its block refuses to run: mended input would be taken for that of another run.
+
+    What has been mined is kept, and the plan with it.
+    """
+    try:
+        yield
+    except SdrError:
+        if _is_main() and [path.name for path in work.iterdir()] == [PLAN]:
+            shutil.rmtree(work)
+            with suppress(OSError):  # it is not empty
+                work.parent.rmdir()
+        raise
 
 
 def _is_main() -> bool:

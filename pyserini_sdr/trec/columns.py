@@ -22,8 +22,11 @@ def split_columns(line: str) -> list[str]:
 
 
 def parse_integer(text: str) -> int | None:
-    """The integer that `text` is (ASCII digits, optional sign), else None."""
-    return int(text) if _INTEGER.match(text) else None
+    """The integer that `text` is (ASCII digits, optional sign; not more than Python converts), else None."""
+    try:
+        return int(text) if _INTEGER.match(text) else None
+    except ValueError:  # thousands of digits
+        return None
 
 
 def parse_score(text: str) -> float | None:
