@@ -13,6 +13,7 @@ from ..core.errors import DataError, UsageError
 from ..core.progress import warn
 from ..encode.loading import load_any_encoder
 from ..index.store import Index, open_index
+from ..index.verify import UNIT_TOLERANCE
 from ..model.spec import is_for_queries_only
 from ..trec.run import Ranking, rank
 from .feedback import Feedback
@@ -20,6 +21,9 @@ from .shards import Shards, index_directories
 
 if TYPE_CHECKING:
     from ..encode.loading import Encoder
+
+_SAMPLE = 64
+"""Vectors of an index that are looked at before it is searched."""
 
 
 class Searcher:
@@ -65,6 +69,7 @@ class Searcher:
         for part in self.indexes:
             part.check_encoder(self.encoder)
             self._warn_of_what_is_not_known(part)
+            _check_norms(part, self.encoder)
         _warn_of_missing_shards(self.indexes)
         if threads:
             torch.set_num_threads(threads)
@@ -173,6 +178,26 @@ def _open(index: Path | str | Index | Sequence[Path | str | Index]) -> list[Inde
     if twice:
         raise UsageError(f"--index: {twice[0]} is given twice")
     return opened
+
+
+def _check_norms(index: Index, encoder: Encoder) -> None:
+    """Looks at a sample of the vectors of an index: under cosine all have length 1, or long ones come first.
+
+    Raises:
+        DataError: one has not, though the index was made for cosine.
+    """
+    if not index.exact or not len(index) or not getattr(encoder.spec, "normalize", False):
+        return
+    sample = np.unique(np.linspace(0, len(index) - 1, min(len(index), _SAMPLE)).astype(np.int64))
+    norms = np.linalg.norm(index.take(sample), axis=1)
+    worst = int(np.argmax(abs(norms - 1)))
+    if abs(norms[worst] - 1) <= UNIT_TOLERANCE:
+        return
+    what = f"the vector of {index.docids[int(sample[worst])]!r} has length {norms[worst]:.3g}, not 1 as cosine needs it"
+    if index.spec is None:
+        warn(f"{index.directory}: {what}")
+    else:
+        raise DataError(index.directory, what, remedy="python -m pyserini_sdr.index verify tells more; encode it anew")
 
 
 def _warn_of_missing_shards(indexes: Sequence[Index]) -> None:

@@ -16,14 +16,15 @@ from ..core.errors import DataError, SdrError, UsageError
 from ..core.files import file_sha256, read_json, require_file, write_json
 from ..core.options import as_dict
 from ..core.plan import hold_to_plan
-from ..core.progress import note
+from ..core.progress import note, warn
+from ..data.doctext import normalise
 from ..losses import parse_losses
 from ..model.encoder import BiEncoder
 from ..model.fingerprint import weights_fingerprint
 from ..model.names import ResolvedEncoder
 from ..model.training import full_disk_in_words, last_checkpoint
 from .assemble import load_encoder, load_tower, make_trainer, resolve_cluster_encoder
-from .data import NO_DEV, load_data, parse_collections
+from .data import NO_DEV, TrainingData, load_data, parse_collections
 from .dev import DevEvaluator
 from .finish import MANIFEST, finish
 from .log import LOG, PLOT
@@ -70,6 +71,7 @@ def train(options: TrainOptions) -> None:
                 tower=tower,
             )
             note(f"dev: {dev.description}")
+            _warn_of_leaks(data, dev)
         opened = [collection for collection, _ in collections]
         trainer = make_trainer(options, encoder, tower, losses, data, opened, dev, work)
     data_seconds = time.perf_counter() - start
@@ -78,6 +80,17 @@ def train(options: TrainOptions) -> None:
         if trainer.is_world_process_zero():
             facts = {"data_seconds": round(data_seconds, 1), "groups": data.queries}
             finish(trainer, options, before, facts, dev, work)
+
+
+def _warn_of_leaks(data: TrainingData, dev: DevEvaluator) -> None:
+    """Warns if dev queries are trained on: dev then selects the checkpoint that knows them by heart."""
+    trained = {normalise(group.query) for source in data.sources for group in source.groups}
+    known = [qid for qid, text in dev.topics.items() if normalise(text) and normalise(text) in trained]
+    if known:
+        warn(
+            f"{len(known)} of {len(dev.topics)} dev queries are training queries too (first: {known[0]!r}): dev is too "
+            "good; collection check lists them"
+        )
 
 
 def _prepare(options: TrainOptions) -> Path:

@@ -37,7 +37,12 @@ def parse_score(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) and abs(value) < _FLOAT32_OVERFLOW else None
+    return value if held_by_float32(value) else None
+
+
+def held_by_float32(value: float) -> bool:
+    """Whether a number is finite, and still is as float32."""
+    return math.isfinite(value) and abs(value) < _FLOAT32_OVERFLOW
 
 
 def id_problem(identifier: object) -> str | None:
