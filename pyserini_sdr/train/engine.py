@@ -26,7 +26,7 @@ from ..model.training import full_disk_in_words, last_checkpoint
 from .assemble import load_encoder, load_tower, make_trainer, resolve_cluster_encoder
 from .data import NO_DEV, TrainingData, load_data, parse_collections
 from .dev import DevEvaluator
-from .finish import MANIFEST, finish
+from .finish import MANIFEST, finish, remove_retired
 from .log import LOG, PLOT
 from .needs import FROM_TEACHERS
 from .options import TrainOptions
@@ -100,6 +100,7 @@ def _prepare(options: TrainOptions) -> Path:
         return work
     if output.exists() and not output.is_dir():
         raise DataError(output, "is a file, cannot make a checkpoint there")
+    remove_retired(work)
     if options.overwrite:
         for name in (MANIFEST, LOG, PLOT):
             (output / name).unlink(missing_ok=True)

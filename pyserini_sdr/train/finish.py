@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..anserini.stock import encode_command, path_warnings
-from ..core.files import PARTIAL
+from ..core.files import PARTIAL, partial_path
 from ..core.manifest import write_manifest
 from ..core.options import as_dict
 from ..core.progress import note, warn
@@ -85,7 +85,9 @@ def finish(
         **facts,
     )
     if not options.keep_checkpoints:
-        shutil.rmtree(work, ignore_errors=True)
+        retired = partial_path(work.with_name(work.name.removeprefix(".")))
+        work.rename(retired)  # a process that is killed from here on leaves what `remove_retired` knows
+        shutil.rmtree(retired, ignore_errors=True)
     chosen = (
         f", dev {metric} {before['untrained']:.4f} → {state.best_metric:.4f} (step {state.best_global_step})"
         if dev
@@ -93,6 +95,12 @@ def finish(
     )
     note(f"{output}: {state.global_step} steps, {trainer.triples:,} triples in {before['train_seconds']:.0f} s{chosen}")
     _tell_what_next(options, encoder.spec)
+
+
+def remove_retired(work: Path) -> None:
+    """Deletes what a process left that was killed while it deleted its intermediate files."""
+    for retired in work.parent.glob(f".{work.name.removeprefix('.')}{PARTIAL}-*"):
+        shutil.rmtree(retired, ignore_errors=True)
 
 
 def _tell_what_next(options: TrainOptions, spec: EncoderSpec) -> None:
