@@ -122,7 +122,9 @@ def encode_corpus(encoder: DocumentEncoder, options: EncodeOptions, rank: Rank =
             fresh = [number for number, finished in enumerate(done) if not finished]
             tokens = store.tokens(fresh)
             scan.Unchanged(store.folder, options.input.corpus)()
-            assemble(directory, store, options, settings, summary, bounds, encoder.identity())
+            tokenizer = (store.recorded_plan() or {}).get("tokenizer")
+            identity = {**encoder.identity(), "tokenizer": tokenizer}
+            assemble(directory, store, options, settings, summary, bounds, identity)
             count = sum(bounds[number][1] - bounds[number][0] for number in fresh)
             _report(directory, bounds, count, tokens, (begin, checked, encoded, time.perf_counter()))
     rank.barrier()

@@ -18,6 +18,7 @@ _KINDS: Mapping[str, type] = {
     "encoder": str,
     "weights": str,
     "spec": dict,
+    "tokenizer": str,
     "corpus": dict,
     "corpus.reading": dict,
     "shard": dict,

@@ -220,7 +220,7 @@ def origin(sources: Sequence[Source]) -> dict[str, Any]:
     """What the manifest of an index made of these tells about the encoder and the corpus."""
     facts: dict[str, Any] = {}
     if len(sources) == 1 or all("weights" in source.manifest for source in sources):
-        keys = ("encoder", "weights", "spec", "precision", "device", "corpus", "shard")
+        keys = ("encoder", "weights", "spec", "tokenizer", "precision", "device", "corpus", "shard")
         facts = {key: sources[0].manifest[key] for key in keys if key in sources[0].manifest}
     if len(sources) > 1:
         facts.pop("shard", None)

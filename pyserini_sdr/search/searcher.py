@@ -14,6 +14,7 @@ from ..core.progress import warn
 from ..encode.loading import load_any_encoder
 from ..index.store import Index, open_index
 from ..index.verify import UNIT_TOLERANCE
+from ..model.fingerprint import tokens_fingerprint
 from ..model.spec import is_for_queries_only
 from ..trec.run import Ranking, rank
 from .feedback import Feedback
@@ -69,6 +70,7 @@ class Searcher:
         for part in self.indexes:
             part.check_encoder(self.encoder)
             self._warn_of_what_is_not_known(part)
+            _warn_of_another_tokenizer(part, self.encoder)
             _check_norms(part, self.encoder)
         _warn_of_missing_shards(self.indexes)
         if threads:
@@ -178,6 +180,18 @@ def _open(index: Path | str | Index | Sequence[Path | str | Index]) -> list[Inde
     if twice:
         raise UsageError(f"--index: {twice[0]} is given twice")
     return opened
+
+
+def _warn_of_another_tokenizer(index: Index, encoder: Encoder) -> None:
+    """Same weights are another encoder if texts become other tokens."""
+    known, found = (index.manifest or {}).get("tokenizer"), getattr(encoder, "resolved", None)
+    if known is None or found is None or getattr(encoder.spec, "queries_only", False):
+        return
+    if tokens_fingerprint(found.directory) != known:
+        warn(
+            f"{index.directory}: the tokenizer or configuration of {found} has changed since documents were encoded: "
+            "queries may get other tokens"
+        )
 
 
 def _check_norms(index: Index, encoder: Encoder) -> None:

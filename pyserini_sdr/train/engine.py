@@ -13,7 +13,7 @@ from typing import Any
 from transformers import set_seed
 
 from ..core.errors import DataError, SdrError, UsageError
-from ..core.files import file_sha256, read_json, require_file, write_json
+from ..core.files import file_sha256, read_json, remove_stale, require_file, write_json
 from ..core.options import as_dict
 from ..core.plan import hold_to_plan
 from ..core.progress import note, warn
@@ -26,7 +26,7 @@ from ..model.training import full_disk_in_words, last_checkpoint
 from .assemble import load_encoder, load_tower, make_trainer, resolve_cluster_encoder
 from .data import NO_DEV, TrainingData, load_data, parse_collections
 from .dev import DevEvaluator
-from .finish import MANIFEST, finish, remove_retired
+from .finish import MANIFEST, finish
 from .log import LOG, PLOT
 from .needs import FROM_TEACHERS
 from .options import TrainOptions
@@ -100,7 +100,7 @@ def _prepare(options: TrainOptions) -> Path:
         return work
     if output.exists() and not output.is_dir():
         raise DataError(output, "is a file, cannot make a checkpoint there")
-    remove_retired(work)
+    remove_stale(work.with_name(WORK.removeprefix(".")))  # intermediate files that a killed process was deleting
     if options.overwrite:
         for name in (MANIFEST, LOG, PLOT):
             (output / name).unlink(missing_ok=True)

@@ -86,8 +86,12 @@ def finish(
     )
     if not options.keep_checkpoints:
         retired = partial_path(work.with_name(work.name.removeprefix(".")))
-        work.rename(retired)  # a process that is killed from here on leaves what `remove_retired` knows
-        shutil.rmtree(retired, ignore_errors=True)
+        work.rename(retired)  # a process that is killed from here on leaves what the next one removes
+        try:
+            shutil.rmtree(retired, ignore_errors=True)
+        except BaseException:  # told to stop: all is done but this
+            shutil.rmtree(retired, ignore_errors=True)
+            raise
     chosen = (
         f", dev {metric} {before['untrained']:.4f} → {state.best_metric:.4f} (step {state.best_global_step})"
         if dev
@@ -95,12 +99,6 @@ def finish(
     )
     note(f"{output}: {state.global_step} steps, {trainer.triples:,} triples in {before['train_seconds']:.0f} s{chosen}")
     _tell_what_next(options, encoder.spec)
-
-
-def remove_retired(work: Path) -> None:
-    """Deletes what a process left that was killed while it deleted its intermediate files."""
-    for retired in work.parent.glob(f".{work.name.removeprefix('.')}{PARTIAL}-*"):
-        shutil.rmtree(retired, ignore_errors=True)
 
 
 def _tell_what_next(options: TrainOptions, spec: EncoderSpec) -> None:

@@ -1,7 +1,9 @@
-"""Coverage-guided fuzzing of every reader, with atheris where it is installed: `python -m tests.faults.fuzz -max_total_time=600`.
+"""Coverage-guided fuzzing of every reader, by atheris (`pip install atheris`; not among our dependencies).
 
-The first byte of an input picks the reader, the rest is the file. A reader may refuse it with an error of ours; anything else
-is printed once for each place that raised it, with the input, and makes the exit status 1. Arguments are libFuzzer's.
+    python -m tests.faults.fuzz -max_total_time=600
+
+The first byte of an input picks the reader, the rest is the file. A reader may refuse it with an error of ours; what
+else it raises is printed, with the input, once for each place. Arguments are libFuzzer's.
 """
 
 from __future__ import annotations
@@ -108,8 +110,8 @@ def one(data: bytes) -> None:
         if isinstance(result, Iterator):
             for _ in result:
                 pass
-    except SdrError as error:
-        assert "\n" not in str(error) or True
+    except SdrError:
+        pass
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         key = (frame.filename, frame.lineno or 0, type(error).__name__)
@@ -143,10 +145,7 @@ def main() -> None:
     corpus.mkdir()
     seeds(corpus)
     atheris.Setup([sys.argv[0], "-max_len=400", "-verbosity=0", *sys.argv[1:], str(corpus)], one)
-    try:
-        atheris.Fuzz()
-    finally:
-        print(f"{len(_found)} places raised what is no error of ours", file=sys.stderr)
+    atheris.Fuzz()
 
 
 if __name__ == "__main__":

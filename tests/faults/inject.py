@@ -16,6 +16,7 @@ import ctypes
 import hashlib
 import os
 import random
+import re
 import resource
 import shlex
 import shutil
@@ -127,6 +128,7 @@ class Injector:
         self.whole: dict[str, dict[str, object]] = {}
         self.moments: dict[str, int] = {}
         self.growth: dict[str, int] = {}
+        self.sizes: dict[str, int] = {}
 
     def reference(self, name: str) -> None:
         """Runs a command undisturbed and keeps what it makes, at how many moments it can be struck, and its memory."""
@@ -135,13 +137,14 @@ class Injector:
             status, text = self._fork(place, name, lambda: _count(counted))
             assert status == 0, text
             self.whole[name] = self._result(place, SCENARIOS[name])
+            self.sizes[name] = sum(path.stat().st_size for path in (place / DISK).rglob("*") if path.is_file())
             self.moments[name], self.growth[name] = map(int, counted.read_text().split())
 
     def strike(self, name: str, fault: str, rng: random.Random) -> tuple[bool, list[str]]:
         """One point; returns whether the command was disturbed, and what is wrong."""
         scenario, wrong = SCENARIOS[name], []
         moment = rng.randint(1, self.moments[name])
-        size = sum(len(str(value)) for value in self.whole[name].values())
+        size = self.sizes[name]
         with self._place() as place, contextlib.ExitStack() as stack:
             arm: Callable[[], None] = lambda: None  # noqa: E731
             if fault.startswith("SIG"):
@@ -149,12 +152,12 @@ class Injector:
             elif fault == "unwritable":
                 arm = lambda: _refuse_writing(moment)  # noqa: E731
             elif fault == "memory":
-                room = int(self.growth[name] * rng.random())
+                room = int(self.growth[name] * rng.random() ** 2 / 2)
                 arm = lambda: _limit_memory(room)  # noqa: E731
             elif fault == "disk full" and os.geteuid() == 0:
-                stack.enter_context(_small_disk(place / DISK, rng.randint(1, 60) * 4096))
+                stack.enter_context(_small_disk(place / DISK, 4096 * rng.randint(1, 1 + size // 4096)))
             else:
-                limit = rng.randint(0, max(size, 40_000))
+                limit = rng.randint(0, size // 2)
                 arm = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # noqa: E731
             status, text = self._fork(place, name, arm)
             struck = status != 0
@@ -179,7 +182,8 @@ class Injector:
             return
         lines = [line for line in text.replace("\r", "\n").splitlines() if line.startswith(("error: ", "interrupted"))]
         if "Traceback" in text and fault != "memory":
-            yield f"a traceback: {text.strip().splitlines()[-1][:200]}"
+            raised = [line for line in text.splitlines() if re.match(r"[\w.]+(Error|Exception|Interrupt)\b", line)]
+            yield f"a traceback: {raised[-1:]}"
         elif fault not in ("SIGTERM", "memory") and len(lines) != 1:
             yield f"{len(lines)} messages, status {status}: {text.strip()[-200:]!r}"
         if fault in ("SIGTERM", "SIGINT"):

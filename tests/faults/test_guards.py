@@ -195,6 +195,16 @@ def test_a_hub_name_that_leads_to_another_revision(place: Path, run: Run, monkey
     refuses(Case("", search, says, status=2), place, run)
 
 
+def test_a_tokenizer_that_has_changed(place: Path, run: Run) -> None:
+    """The weights are the same, and so is the spec."""
+    line = f"{DENSE} --encoder checkpoint"
+    assert "has changed since" not in run(line.replace("out.trec", "out2.trec")).stderr
+    edit_tokenizer(lambda tokenizer: tokenizer["normalizer"].update(lowercase=False))
+    outcome = run(line)
+    assert outcome.status == 0
+    assert "warning: index: the tokenizer or configuration of checkpoint" in outcome.stderr
+
+
 def test_ids_stay_strings(place: Path, run: Run) -> None:
     """`007` and `7` are two topics, from the topics file to the run."""
     write("topics.tsv", "007\triver riverba\n7\tengine engineba\n0.10\tmusic musicba\n")()
