@@ -41,7 +41,7 @@ class Seen:
         self.tokens += sum(map(len, ids))
         self.cut += sum(len(one) >= self.max_length for one in ids)
         if self._unknown is not None:
-            self.unknown += sum(one.count(self._unknown) for one in map(list, ids))
+            self.unknown += sum(one.count(self._unknown) for one in ids)
         if len(ids) >= _FEW and all(one == ids[0] for one in ids):
             raise SdrError(
                 f"all {len(ids)} {self.what} have the same tokens ({len(ids[0])} each, {self.max_length} at most): "

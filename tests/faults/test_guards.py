@@ -152,7 +152,7 @@ def test_dev_queries_that_are_trained_on(place: Path, run: Run, capfd: pytest.Ca
     topics = (place / "collection" / "topics.train.tsv").read_text().splitlines()
     first, second = (line.split("\t")[1] for line in topics[:2])
     dev = (place / "collection" / "topics.dev.tsv").read_text().splitlines()
-    near = " ".join([*second.split()[:-1], "quite"])
+    near = " ".join(reversed(second.split()))
     lines = [f"{dev[0].split()[0]}\t{first.upper()}!", f"{dev[1].split()[0]}\t{near}", *dev[2:]]
     write("collection/topics.dev.tsv", "".join(f"{line}\n" for line in lines))()
     assert "1 of 6 dev queries are training queries too" in run(STEPS.replace("--output out", "--output out2")).stderr
@@ -162,6 +162,7 @@ def test_dev_queries_that_are_trained_on(place: Path, run: Run, capfd: pytest.Ca
     COMMAND.execute("collection", ["check", "collection"])
     text = capfd.readouterr().out
     assert "topics.dev.tsv:1: query 'q018' equals training query 'q000'" in text
+    assert "topics.dev.tsv:2: query 'q019' has nearly the words of training query 'q001'" in text
 
 
 def test_near_duplicates_are_those_of_a_comparison_of_all_pairs() -> None:
