@@ -46,13 +46,15 @@ def finish(
     staged = output / f".final{PARTIAL}"
     shutil.rmtree(staged, ignore_errors=True)
     encoder.backbone.eval()
-    save_checkpoint(staged, merged(encoder.backbone), encoder.tokenizer, encoder.spec)
-    for path in staged.iterdir():
-        target = output / path.name
-        if target.is_dir():
-            shutil.rmtree(target)
-        path.replace(target)
-    staged.rmdir()
+    try:
+        save_checkpoint(staged, merged(encoder.backbone), encoder.tokenizer, encoder.spec)
+        for path in staged.iterdir():
+            target = output / path.name
+            if target.is_dir():
+                shutil.rmtree(target)
+            path.replace(target)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
     metric = dev.metric if dev else ""
     history = state.log_history
     if dev and not any(entry["step"] == 0 and f"eval_{metric}" in entry for entry in history):

@@ -35,8 +35,12 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: a pool of threads does not survive a fork
 os.environ.setdefault("PYSERINI_SDR_CACHE", tempfile.mkdtemp(prefix="sdr-faults-"))
 
+os.environ["RUST_BACKTRACE"] = "0"  # tokenizers out of memory while it prints one waits for itself forever
+
 DISK = "disk"
 """Folder of what the commands make."""
+_LONGEST = 300
+"""Seconds after which a command hangs."""
 WATCHED = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.scandir", "os.listdir", "shutil.rmtree")
 """Moments at which a process can be struck: whatever it asks of the file system."""
 PRELOADED = (
@@ -176,6 +180,8 @@ class Injector:
 
     def _state(self, place: Path, scenario: Scenario, name: str, fault: str, status: int, text: str) -> Iterator[str]:
         """What is wrong right after the fault."""
+        if status == -signal.SIGALRM:
+            yield f"hangs for {_LONGEST} s"
         if self._finished(place, scenario) and not self._same(self._result(place, scenario), name):
             yield "what looks finished is not"
         if fault == "SIGKILL":
@@ -247,6 +253,7 @@ def _run(place: Path, line: str, said: int, arm: Callable[[], None]) -> None:
         module = f"pyserini_sdr.{name}"
         command = import_module(f"{module}.__main__").COMMAND
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.alarm(_LONGEST)  # nobody catches it
         arm()
         main(command, module, words)
     except SystemExit as stopped:
