@@ -13,10 +13,10 @@ from ..core.files import read_lines
 from ..core.progress import bar
 from ..data.collection import Collection, read_pairs
 from ..data.corpus import duplicate_error, duplicate_ids, iter_located
-from ..data.doctext import normalise
 from ..data.groups import iter_located_groups
 from ..data.ids import IdHashes, IdSet
-from ..data.records import DocumentParser
+from ..data.leaks import Leak, TrainingQueries
+from ..data.records import DocumentParser, begins_with_title
 from .commands import CheckOptions
 
 
@@ -89,9 +89,23 @@ def _check_corpus(collection: Collection, report: Report) -> IdSet | None:
     """Checks every document; returns the ids, `None` if they could not all be read."""
     ids = IdHashes()
     faults: list[DataError] = []
-    for _, _, document in bar(iter_located(collection.corpus, on_error=faults.append), unit="doc", desc="check corpus"):
+    titled = without = 0
+    place: tuple[Path, int] | None = None
+    located = iter_located(collection.corpus, on_error=faults.append)
+    for file, number, document in bar(located, unit="doc", desc="check corpus"):
         ids.add(document.id)
+        titled += bool(document.title)
+        if document.title and not begins_with_title(document):
+            without, place = without + 1, place or (file, number)
     report.counts["documents"] = len(ids)
+    if place is not None:
+        fault = DataError(
+            place[0],
+            f"{without:,} of {titled:,} documents with a title have contents that do not begin with it (first here)",
+            line=place[1],
+            remedy="put the title before the text, or it is never indexed",
+        )
+        report.findings.append(Finding("warning", "title not in contents", str(fault)))
     report.findings += [Finding("error", "bad document", str(fault)) for fault in faults]
     for id, first, second in duplicate_ids(collection.corpus, DocumentParser(), ids.repeated()):
         report.findings.append(Finding("error", "duplicate document", str(duplicate_error(id, first, second))))
@@ -211,16 +225,16 @@ def _check_ids(
 
 
 def _check_leaks(collection: Collection, topics: dict[str, dict[str, str]], report: Report) -> None:
-    """Queries of dev and test that are in train too, compared without case and punctuation."""
-    train = {normalise(text): qid for qid, text in topics.get("train", {}).items()}
+    """Queries of dev and test that are in train too, compared without case and punctuation, or nearly so."""
+    train = TrainingQueries(topics.get("train", {}))
     for split, held in topics.items():
         if split != "train":
-            report.findings += _leaks(collection.topics_path(split), held, train)
+            report.findings += _leaks(collection.topics_path(split), list(train.leaks(held)))
 
 
-def _leaks(path: Path, held: dict[str, str], train: dict[str, str]) -> Iterator[Finding]:
-    shared = {qid: train[normalise(text)] for qid, text in held.items() if normalise(text) in train}
-    lines = _lines_of(path, {(qid,) for qid in shared}, (0,), "\t") if shared else {}
-    for qid, twin in shared.items():
-        fault = DataError(path, f"query {qid!r} equals training query {twin!r}", line=lines.get((qid,)))
-        yield Finding("warning", "query also in train", str(fault))
+def _leaks(path: Path, leaks: list[Leak]) -> Iterator[Finding]:
+    lines = _lines_of(path, {(leak.qid,) for leak in leaks}, (0,), "\t") if leaks else {}
+    for leak in leaks:
+        like = "equals" if leak.equal else "has nearly the words of"
+        fault = DataError(path, f"query {leak.qid!r} {like} training query {leak.twin!r}", line=lines.get((leak.qid,)))
+        yield Finding("warning", "query also in train" if leak.equal else "query nearly in train", str(fault))

@@ -94,7 +94,7 @@ def main(command: Command | CommandGroup | Any, module: str, argv: Sequence[str]
         status = command.execute(prog, list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
     except SdrError as error:
-        status = _fail(f"error: {error}", error.exit_status)
+        status = _fail(f"error: {' '.join(str(error).splitlines())}", error.exit_status)
     except KeyboardInterrupt:
         status = _fail("interrupted", 130)
     except BrokenPipeError:  # `... | head`: the reader has what it wanted

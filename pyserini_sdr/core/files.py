@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import gzip
 import hashlib
 import io
@@ -83,6 +84,36 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f".{path.name}{PARTIAL}-{uuid.uuid4().hex[:8]}")
 
 
+def remove_stale(path: Path) -> None:
+    """Deletes what killed processes left of their attempts to write `path`; one that still writes holds its lock."""
+    start = f".{path.name}{PARTIAL}-"
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        for name in [entry.name for entry in entries if entry.name.startswith(start)]:
+            leftover = path.parent / name
+            with contextlib.suppress(OSError), _locked(leftover):
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds a file or directory; `OSError` if another process does, or if the file system has no locks."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Holds a temporary file or directory while it is written, where the file system has locks."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            stack.enter_context(_locked(path))
+        yield
+
+
 @contextlib.contextmanager
 def atomic_file(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
     """Opens `path` for writing; it appears, whole and synced, only if the block ends without an exception.
@@ -98,10 +129,12 @@ def atomic_file(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[An
         raise DataError(path, "is not a regular file, cannot be replaced by one")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_stale(path)
         temporary = partial_path(path)
         with contextlib.ExitStack() as stack:
             raw = stack.enter_context(temporary.open("wb"))
             stack.callback(lambda: temporary.unlink(missing_ok=True))
+            stack.enter_context(_held(temporary))
             compressed: IO[Any] | None = None
             if path.suffix == ".gz":  # no name and no time in the header: equal content gives equal bytes
                 compressed = stack.enter_context(gzip.GzipFile("", "wb", 6, raw, mtime=0))
@@ -136,8 +169,10 @@ def atomic_directory(path: str | os.PathLike[str], *, overwrite: bool = False) -
         raise DataError(path, "already exists and is not empty", remedy="give another path or --overwrite")
     temporary = partial_path(path)
     try:
+        remove_stale(path)
         temporary.mkdir(parents=True)
-        yield temporary
+        with _held(temporary):
+            yield temporary
         if path.exists():
             retired = partial_path(path)
             path.rename(retired)
@@ -220,7 +255,7 @@ def read_json(path: str | os.PathLike[str], what: str = "JSON file") -> Any:
         return json.loads(path.read_text("utf-8"))
     except json.JSONDecodeError as error:
         raise DataError(path, f"invalid JSON: {error.msg}", line=error.lineno) from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, a number of too many digits, nested too deeply
         raise DataError(path, f"invalid JSON: {error}") from error
     except OSError as error:
         raise DataError(path, f"cannot be read: {error.strerror or error}") from error

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from .files import file_sha256, read_json, write_json
+from .files import file_sha256, read_object, write_json
 
 _PACKAGES = ("pyserini_sdr", "torch", "transformers", "faiss-cpu", "pyserini", "numpy", "pandas", "pytrec-eval-terrier")
 _START = time.perf_counter()
@@ -91,5 +91,5 @@ def write_manifest(
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The manifest in a file; `DataError` if it is missing or not JSON."""
-    return read_json(path, "manifest")
+    """The manifest in a file; `DataError` if it is missing or no JSON object."""
+    return read_object(path)

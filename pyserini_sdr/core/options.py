@@ -24,6 +24,8 @@ from .files import require_file
 
 T = TypeVar("T")
 _REQUIRED = dataclasses.MISSING
+_LONGEST = 400
+"""Characters of a message of argparse, which quotes whole values."""
 
 
 def option(
@@ -81,7 +83,8 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that raises `UsageError` where argparse would print its usage and exit."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see {self.prog} --help)")
+        text = message if len(message) <= _LONGEST else message[:_LONGEST] + "…"
+        raise UsageError(f"{text} (see {self.prog} --help)")
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -201,6 +204,8 @@ def _convert(value: Any, annotation: Any, flag: str, source: str | None) -> Any:
             fail()
         if scalar in (str, Path) and not isinstance(item, str | int | float | Path):
             fail()
+        if scalar in (str, Path) and "\0" in str(item):  # no path holds one, and no system call takes it
+            fail()
         try:
             item = scalar(item)
         except (TypeError, ValueError):
@@ -228,7 +233,7 @@ def read_config(path: Path) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise DataError(path, f"invalid YAML: {error.problem}", line=line) from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:  # not UTF-8, a date that is none, too deep
         raise DataError(path, f"invalid YAML: {error}") from error
     if value is None:
         return {}

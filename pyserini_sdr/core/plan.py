@@ -9,6 +9,9 @@ from typing import Any
 from .errors import DataError
 from .files import read_object, write_json
 
+_NAMED = 5
+"""Settings named that differ, at most."""
+
 
 def hold_to_plan(path: Path, plan: Mapping[str, Any], *, output: Path, what: str) -> None:
     """Writes the plan of a new run, or compares it with that of the run to be resumed.
@@ -28,9 +31,9 @@ def hold_to_plan(path: Path, plan: Mapping[str, Any], *, output: Path, what: str
     before = read_object(path, remedy="--overwrite to start anew")
     different = [key for key in {**before, **plan} if before.get(key) != plan.get(key)]
     if different:
-        key = different[0]
+        key, names = different[0], ", ".join(different[:_NAMED]) + (", …" if len(different) > _NAMED else "")
         raise DataError(
             output,
-            f"holds {what} with another {', '.join(different)} ({before.get(key)!r} before, {plan.get(key)!r} now)",
+            f"holds {what} with another {names} ({before.get(key)!r} before, {plan.get(key)!r} now)",
             remedy="give the same settings to resume, --overwrite to start anew, or another directory",
         )

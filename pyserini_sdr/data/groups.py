@@ -17,6 +17,7 @@ from typing import Any
 
 from ..core.errors import DataError, shorten
 from ..core.files import atomic_file, read_jsonl
+from ..trec.columns import encodable
 from .group import Candidate, Group
 from .records import Problem, checked_id
 from .sources import groups_from_pairs, read_teacher_tsv, read_triples_ids, read_triples_text
@@ -122,10 +123,21 @@ def _scores(value: Any) -> dict[str, dict[str, float]]:
         raise Problem(f"'scores': expected teacher → document id → number, found {shorten(value, 60)}")
     for teacher, table in value.items():
         for docid, score in table.items():
-            if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+            if not _finite(score):
                 raise Problem(f"'scores' of {teacher!r}: {docid!r} has {shorten(score, 40)}, expected a finite number")
+            if not encodable(docid):
+                raise Problem(f"'scores' of {teacher!r}: {docid!r} is not valid Unicode", "replace lone surrogates")
+        if not encodable(teacher):
+            raise Problem(f"'scores': the name {teacher!r} is not valid Unicode", "replace lone surrogates")
         scores[teacher] = {sys.intern(docid): float(score) for docid, score in table.items()}
     return scores
+
+
+def _finite(value: Any) -> bool:
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer that no float holds
+        return False
 
 
 def _tevatron(record: dict[str, Any]) -> Group:
@@ -164,4 +176,6 @@ def _string(record: dict[str, Any], key: str) -> str:
     value = record.get(key)
     if not isinstance(value, str):
         raise Problem(f"{key!r} must be a string, found {shorten(value, 60)}")
+    if not encodable(value):
+        raise Problem(f"{key!r} is not valid Unicode: {shorten(value, 60)}", "replace lone surrogates")
     return value

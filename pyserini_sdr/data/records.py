@@ -43,6 +43,13 @@ class Document:
     title: str | None = None
 
 
+def begins_with_title(document: Document) -> bool:
+    """Whether the contents of a document begin with its title, but for white space and case."""
+    title = " ".join((document.title or "").split()).casefold()
+    start = " ".join(document.contents[: 2 * len(document.title or "") + 16].split()).casefold()
+    return start.startswith(title) and not start[len(title) :][:1].isalnum()  # not a word that begins like it
+
+
 @dataclass(frozen=True)
 class DocumentParser:
     """How lines become documents.

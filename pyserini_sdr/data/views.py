@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from ..core.errors import DataError, shorten
 from ..core.files import read_jsonl
+from ..trec.columns import encodable
 from .records import Problem, checked_id
 
 
@@ -34,7 +35,9 @@ def read_document_queries(path: str | os.PathLike[str]) -> Iterator[tuple[int, s
         except Problem as problem:
             raise DataError(path, problem.args[0], line=number, remedy=problem.args[1]) from None
         queries = record.get("queries")
-        if not isinstance(queries, list) or not all(isinstance(query, str) and query.strip() for query in queries):
+        if not isinstance(queries, list) or not all(
+            isinstance(query, str) and query.strip() and encodable(query) for query in queries
+        ):
             raise DataError(
                 path,
                 f"'queries' of {id!r} must be a list of texts, found {shorten(queries, 60)}",

@@ -46,7 +46,7 @@ def assemble(
         settings: of the run.
         summary: of the corpus.
         bounds: first and last + 1 position of every chunk.
-        identity: of the encoder.
+        identity: of the encoder, its tokenizer's fingerprint included.
 
     Raises:
         DataError: a chunk that does not match its checksum.

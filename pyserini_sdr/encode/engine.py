@@ -27,6 +27,7 @@ from .pipeline import DocumentEncoder, compute, prepare, run_stages
 from .ranks import ALONE, Rank, join_ranks
 from .settings import Settings, check_space, make_plan
 from .texts import Reading, document_texts
+from .watch import Watch
 
 if TYPE_CHECKING:
     from .loading import Encoder
@@ -109,14 +110,21 @@ def encode_corpus(encoder: DocumentEncoder, options: EncodeOptions, rank: Rank =
             done = [store.has_record(number) for number in range(len(bounds))]
         settings.apply(encoder)
         checked = time.perf_counter()
-        _encode_missing(encoder, options, store, summary, bounds, done, rank)
+        try:
+            _encode_missing(encoder, options, store, summary, bounds, done, rank)
+        except SdrError:  # refused before a chunk was finished: nothing to resume, and mended input is another plan
+            if rank.world == 1 and not any(map(store.has_record, range(len(bounds)))):
+                store.remove()
+            raise
         rank.barrier()
         if rank.index == 0:
             encoded = time.perf_counter()
             fresh = [number for number, finished in enumerate(done) if not finished]
             tokens = store.tokens(fresh)
             scan.Unchanged(store.folder, options.input.corpus)()
-            assemble(directory, store, options, settings, summary, bounds, encoder.identity())
+            tokenizer = (store.recorded_plan() or {}).get("tokenizer")
+            identity = {**encoder.identity(), "tokenizer": tokenizer}
+            assemble(directory, store, options, settings, summary, bounds, identity)
             count = sum(bounds[number][1] - bounds[number][0] for number in fresh)
             _report(directory, bounds, count, tokens, (begin, checked, encoded, time.perf_counter()))
     rank.barrier()
@@ -205,6 +213,7 @@ def _encode_missing(
     reading = Reading.of(options)
     reader = reading.reader(summary)
     unchanged = scan.Unchanged(store.folder, options.input.corpus)
+    watch = Watch(encoder, reading)
     total = sum(bounds[number][1] - bounds[number][0] for number in todo)
     progress = bar(total=total, unit="doc", desc="encode") if rank.index == 0 else None
 
@@ -224,11 +233,13 @@ def _encode_missing(
         chunk = reader.read(first, last)
         unchanged()  # after reading: what was read of a changed file is dropped, or a restored one would hide it
         titles, texts = document_texts(chunk, reading)
-        return [document.id for document in chunk], prepare(encoder, texts, titles)
+        prepared = prepare(encoder, texts, titles)
+        watch.read(chunk, prepared)
+        return [document.id for document in chunk], prepared
 
     def write(number: int, read: tuple[list[str], Any], vectors: np.ndarray) -> None:
         ids, prepared = read
-        _check_vectors(vectors, ids)
+        watch.computed(vectors, ids)
         store.write(number, ids, vectors, getattr(prepared, "tokens", None))
 
     with progress or nullcontext():
@@ -236,15 +247,7 @@ def _encode_missing(
             run_stages(numbers(), read, lambda got: compute(encoder, got[1], advance), write)
         finally:
             reader.close()
-
-
-def _check_vectors(vectors: np.ndarray, ids: Sequence[str]) -> None:
-    bad = ~np.isfinite(vectors).all(axis=1)
-    if bad.any():
-        raise SdrError(
-            f"document {ids[int(np.argmax(bad))]!r}: the encoder gave NaN or infinite values; try --precision fp32, or "
-            "check the checkpoint"
-        )
+    watch.report()
 
 
 def _report(directory: Path, bounds: Bounds, fresh: int, tokens: int | None, times: Sequence[float]) -> None:

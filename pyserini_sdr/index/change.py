@@ -27,7 +27,8 @@ from .store import require_index_directory
 from .types import TYPES
 from .writing import as_indexes, write_docids, write_flat
 
-_KEPT = ("parameters", "sources", "encoder", "weights", "spec", "precision", "device", "likeness", "changes")
+_KEPT = ("parameters", "sources", "encoder", "weights", "spec", "tokenizer", "precision", "device")
+_KEPT += ("likeness", "changes")
 
 
 def append(options: AppendOptions) -> None:

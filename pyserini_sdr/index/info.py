@@ -8,10 +8,10 @@ from typing import Any
 
 from ..core.errors import DataError
 from ..core.files import require_directory
-from ..core.manifest import read_manifest
-from ..encode.layout import DOCID, EMBEDDINGS, FOLDER, INDEX, MANIFEST
+from ..encode.layout import DOCID, EMBEDDINGS, FOLDER, INDEX
 from . import faiss_files
 from .docids import DocIds
+from .manifest import read_index_manifest
 from .options import InfoOptions
 from .replace import WRITING, complete
 from .room import size_text
@@ -42,7 +42,7 @@ def describe(directory: Path) -> dict[str, Any]:
     directory = require_directory(directory, "index directory")
     complete(directory)
     facts: dict[str, Any] = {"directory": str(directory)}
-    manifest = read_manifest(directory / MANIFEST) if (directory / MANIFEST).exists() else None
+    manifest = read_index_manifest(directory)
     if (directory / FOLDER).exists():
         facts |= {"state": "unfinished encoding", "chunks": chunks_done(directory)}
         if manifest is None:

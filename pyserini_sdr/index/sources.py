@@ -12,10 +12,10 @@ import numpy as np
 
 from ..core.errors import DataError, UsageError
 from ..core.files import open_binary, read_jsonl, require_directory
-from ..core.manifest import read_manifest
 from ..core.progress import warn
 from ..data.records import Problem, checked_id
 from ..encode.layout import DOCID, FOLDER, INDEX, MANIFEST
+from .manifest import read_index_manifest
 from .replace import complete
 from .store import open_index, spec_of
 
@@ -64,8 +64,7 @@ class EmbeddingSource:
         self.files = sorted([*directory.glob("*.jsonl"), *directory.glob("*.jsonl.gz")])
         if not self.files:
             raise DataError(directory, f"holds neither {INDEX} nor embedding .jsonl files")
-        path = directory / MANIFEST
-        self.manifest: dict[str, Any] = read_manifest(path) if path.exists() else {}
+        self.manifest: dict[str, Any] = read_index_manifest(directory) or {}
 
     @cached_property
     def count(self) -> int:
@@ -119,7 +118,7 @@ def _vector(file: Path, number: int, value: object) -> np.ndarray:
     try:
         with np.errstate(over="ignore"):  # becomes infinite, and is refused as such
             row = np.asarray(value, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(file, "vector: expected a list of numbers", line=number) from error
     if row.ndim != 1 or not len(row):
         raise DataError(file, "vector: expected a list of numbers", line=number)
@@ -221,7 +220,7 @@ def origin(sources: Sequence[Source]) -> dict[str, Any]:
     """What the manifest of an index made of these tells about the encoder and the corpus."""
     facts: dict[str, Any] = {}
     if len(sources) == 1 or all("weights" in source.manifest for source in sources):
-        keys = ("encoder", "weights", "spec", "precision", "device", "corpus", "shard")
+        keys = ("encoder", "weights", "spec", "tokenizer", "precision", "device", "corpus", "shard")
         facts = {key: sources[0].manifest[key] for key in keys if key in sources[0].manifest}
     if len(sources) > 1:
         facts.pop("shard", None)

@@ -14,12 +14,12 @@ import numpy as np
 from ..anserini.encoder_classes import ENCODER_CLASSES, OURS, EncoderClass, StockSpec, class_name
 from ..core.errors import DataError, SdrError, UsageError
 from ..core.files import require_directory
-from ..core.manifest import read_manifest
 from ..encode.layout import DOCID, EMBEDDINGS, FOLDER, INDEX, MANIFEST, PENDING
 from ..model.spec import EncoderSpec
 from . import faiss_files
 from .binary import search_binary
 from .docids import read_docids
+from .manifest import read_index_manifest
 from .replace import WRITING, complete
 from .types import TYPES
 
@@ -244,7 +244,7 @@ def _still(directory: Path, before: State) -> bool:
 
 
 def _open(directory: Path, state: State) -> Index:
-    manifest = read_manifest(directory / MANIFEST) if (directory / MANIFEST).exists() else None
+    manifest = read_index_manifest(directory)
     index = faiss_files.open_mapped(directory / INDEX)
     docids = read_docids(directory / DOCID)
     if index.ntotal != len(docids):

@@ -14,11 +14,12 @@ from ..data.ids import IdHashes, hash_id
 from ..encode.layout import MANIFEST
 from ..encode.loading import load_any_encoder
 from ..encode.texts import Reading, document_texts
+from ..encode.watch import collapsed
 from .options import VerifyOptions
 from .sources import block_rows
 from .store import Index, open_index
 
-_UNIT_TOLERANCE = 1e-2
+UNIT_TOLERANCE = 1e-2
 _SAMPLE_COSINE = 0.999
 _COMPRESSED_COSINE = {"sq8": 0.99, "opq": 0.6, "ivf-pq": 0.6, "pq": 0.6, "hnsw-pq": 0.6, "binary": 0.5}
 """What a compressed vector has to have of its document at least, if nobody has measured it at building."""
@@ -91,27 +92,21 @@ def _check_vectors(index: Index) -> Iterator[str]:
         for name, wrong in (
             ("bad", ~finite),
             ("zero", finite & (norms == 0)),
-            ("unit", finite & (norms > 0) & (abs(norms - 1) > _UNIT_TOLERANCE)),
+            ("unit", finite & (norms > 0) & (abs(norms - 1) > UNIT_TOLERANCE)),
         ):
             if wrong.any():
                 first.setdefault(name, index.docids[start + int(np.argmax(wrong))])
         bad += int((~finite).sum())
         zero += int((norms == 0).sum())
-        unnormalised += int((abs(norms - 1) > _UNIT_TOLERANCE).sum())
+        unnormalised += int((abs(norms - 1) > UNIT_TOLERANCE).sum())
     if bad:
         yield f"{bad} vectors have NaN or infinite values (first: {first['bad']!r})"
     if zero:
         yield f"{zero} vectors are zero (first: {first['zero']!r})"
     if normalize and unnormalised and not bad and not zero:
         yield f"{unnormalised} vectors are not of length 1, though the similarity is cosine (first: {first['unit']!r})"
-    if len(index) > 1 and not bad and _collapsed(index):
+    if len(index) > 1 and not bad and collapsed(index.vectors(0, min(len(index), 1000))):
         yield "all vectors are nearly the same: the encoder has collapsed"
-
-
-def _collapsed(index: Index) -> bool:
-    vectors = index.vectors(0, min(len(index), 1000))
-    units = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return bool(np.linalg.norm(units.mean(axis=0)) > 0.9999)
 
 
 def _corpus_positions(index: Index, options: VerifyOptions, problems: list[str]) -> Iterator[int]:

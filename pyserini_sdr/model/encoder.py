@@ -6,7 +6,7 @@ import copy
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from .packed import PackedEncoder
 from .plain import Plain, note_plain, open_plain
 from .pooling import pool
 from .pretrained import load_weights
+from .seen import Seen
 from .spec import EncoderSpec, read_spec
 from .token_budget import Prepared, batches_of_tokens, by_token_budget
 
@@ -144,6 +145,8 @@ class BiEncoder:
         """Vectors of queries, (n, dim) float32, computed in `query_dtype`."""
         texts = [self.spec.query_text(text) for text in queries]
         tokens = self.tokenize(texts, self.spec.query_max_length)
+        if len(set(queries)) == len(queries):
+            self.seen("queries").add(tokens)
         return self._vectors(tokens, self.query_dtype, self._packed_pass(self.query_dtype) if tokens else None)
 
     def encode_documents(
@@ -189,6 +192,14 @@ class BiEncoder:
     def identity(self) -> dict[str, Any]:
         """What decides a document's vector, JSON-ready: kept with an index and held against a query encoder."""
         return identity_of(self, self.document_dtype)
+
+    def seen(self, what: Literal["documents", "queries"]) -> Seen:
+        """A fresh count of what is seen of texts; `add` takes their tokens."""
+        backend = (
+            self._plain.tokenizer if self._plain is not None else getattr(self.tokenizer, "backend_tokenizer", None)
+        )
+        spec = self.spec
+        return Seen(what, backend, spec.document_max_length if what == "documents" else spec.query_max_length)
 
     def tokenize(self, texts: Sequence[str], max_length: int, seconds: Sequence[str] | None = None) -> list[list[int]]:
         """Token ids of texts that already carry their prefix, truncated, with special tokens, unpadded."""

@@ -20,6 +20,12 @@ _TOKENS = (
 )
 
 
+def has_tokenizer(directory: Path) -> bool:
+    """Whether a checkpoint directory holds the words of its tokenizer."""
+    names = ("tokenizer.json", "tokenizer.*.json", "vocab.txt", "vocab.json", "*.model")
+    return any(True for name in names for _ in directory.glob(name))
+
+
 def tokens_fingerprint(directory: Path) -> str:
     """A hash over the files of a checkpoint that decide architecture and tokens."""
     files = [directory / name for name in _TOKENS] + sorted(directory.glob("*.model"))

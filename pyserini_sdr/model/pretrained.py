@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ..core.errors import DataError
+from .fingerprint import has_tokenizer
 from .spec import SPEC_FILE
 
 HEADS = (  # of pre-training and classification, which AutoModel leaves out: BERT, RoBERTa, DistilBERT, ModernBERT, ...
@@ -66,14 +67,45 @@ def load_pretrained(directory: Path, auto_class: str, what: str, **options: Any)
                 **options,
             )
             tokenizer = transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
-        except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-            cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise DataError(directory, f"cannot be loaded as {what}: {cause}") from error
-        except Exception as error:  # safetensors raises its own type for a damaged file
+        except MemoryError:
+            raise
+        except Exception as error:  # damaged files raise whatever they lead to: a division by zero, say
             if type(error).__module__.startswith("safetensors"):
                 raise DataError(directory, f"damaged weights: {error}") from error
-            raise
+            cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise DataError(directory, f"cannot be loaded as {what}: {cause}") from error
+    check_tokenizer(directory, model, tokenizer)
     return model, tokenizer, report
+
+
+def check_tokenizer(directory: Path, model: nn.Module, tokenizer: Any) -> None:
+    """Refuses a tokenizer that is not the model's.
+
+    Where its files are lost, transformers makes one without words, to which every text is the same unknown token; one
+    with more words than the model has embeddings belongs to another model.
+
+    Args:
+        directory: the checkpoint.
+        model: of transformers.
+        tokenizer: as loaded with it.
+    """
+    if not has_tokenizer(directory):
+        raise DataError(
+            directory, "holds no tokenizer (tokenizer.json, vocab.txt, …)", remedy="copy that of its backbone there"
+        )
+    embeddings = model.get_input_embeddings()
+    rows = getattr(embeddings, "num_embeddings", None)
+    words = tokenizer.get_vocab()
+    if rows is None or not words:
+        return
+    added = tokenizer.get_added_vocab()  # may lie beyond the embeddings, and never occur in a text
+    largest = max((number for word, number in words.items() if word not in added), default=0)
+    if largest >= rows:
+        raise DataError(
+            directory,
+            f"its tokenizer has tokens up to number {largest}, the model has embeddings for {rows}",
+            remedy="the tokenizer is another model's",
+        )
 
 
 def check_report(

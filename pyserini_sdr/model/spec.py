@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..core.errors import DataError, UsageError, shorten
-from ..core.files import read_json, write_json
+from ..core.files import read_json, read_object, write_json
 
 SPEC_FILE = "sdr_encoder.json"
 Pooling = Literal["cls", "mean"]
 Similarity = Literal["cosine", "dot"]
+_PREFIXES, _LENGTHS = ("query_prefix", "document_prefix"), ("query_max_length", "document_max_length")
 _OF_TOWERS = ("document_encoder", "document_weights", "document_pooling")
 POOLINGS: tuple[str, ...] = ("cls", "mean")
 SIMILARITIES: tuple[str, ...] = ("cosine", "dot")
@@ -58,14 +59,16 @@ class EncoderSpec:
             raise UsageError(f"pooling {self.pooling!r}: expected {' or '.join(POOLINGS)}")
         if self.similarity not in SIMILARITIES:
             raise UsageError(f"similarity {self.similarity!r}: expected {' or '.join(SIMILARITIES)}")
-        for name in ("dimension", "query_max_length", "document_max_length"):
+        for name in ("dimension", *_LENGTHS):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise UsageError(f"{name} {value!r}: expected a positive integer")
-        for name in ("query_prefix", "document_prefix"):
+        for name in (*_PREFIXES, "backbone", *_OF_TOWERS):
             value = getattr(self, name)
             if not isinstance(value, str):
                 raise UsageError(f"{name} {value!r}: expected a string")
+        for name in _PREFIXES:
+            value = getattr(self, name)
             if value != value.strip():  # the space is ours to add: stock Pyserini adds one as well
                 object.__setattr__(self, name, value.strip())
 
@@ -177,10 +180,15 @@ def read_spec(directory: Path, overrides: dict[str, Any], *, fallback: dict[str,
     """
     overrides = {name: value for name, value in overrides.items() if value is not None}
     if (directory / SPEC_FILE).exists():
-        return dataclasses.replace(
-            EncoderSpec.from_dict(read_json(directory / SPEC_FILE), directory / SPEC_FILE),
-            **_checked_lengths(overrides, position_limit(directory)),
-        )
+        spec = EncoderSpec.from_dict(read_json(directory / SPEC_FILE), directory / SPEC_FILE)
+        longest = position_limit(directory)
+        _checked_lengths(overrides, longest)
+        own = set(_LENGTHS[:1] if spec.queries_only else _LENGTHS) - overrides.keys()
+        try:
+            _checked_lengths({name: getattr(spec, name) for name in own}, longest)
+        except UsageError as error:
+            raise DataError(directory / SPEC_FILE, str(error)) from error
+        return dataclasses.replace(spec, **overrides)
     values: dict[str, Any] = {"dimension": _hidden_size(directory), "backbone": directory.name}
     if (directory / _ST_MODULES).exists():
         values |= _read_sentence_transformers(directory)
@@ -196,7 +204,7 @@ def read_spec(directory: Path, overrides: dict[str, Any], *, fallback: dict[str,
         )
     longest = position_limit(directory)
     _checked_lengths(overrides, longest)
-    for name in ("query_max_length", "document_max_length"):
+    for name in _LENGTHS:
         default = EncoderSpec.__dataclass_fields__[name].default
         values[name] = min(values.get(name, default), longest) if longest else values.get(name, default)
     return EncoderSpec(**values)
@@ -235,7 +243,7 @@ def position_limit(directory: Path) -> int | None:
 
 def _checked_lengths(overrides: dict[str, Any], longest: int | None) -> dict[str, Any]:
     """The overrides, unless a length asks for more positions than the model has."""
-    for name in ("query_max_length", "document_max_length"):
+    for name in _LENGTHS:
         if longest is not None and overrides.get(name, 0) > longest:
             side = name.split("_")[0]
             raise UsageError(f"maximum {side} length {overrides[name]}: the encoder has positions for {longest} tokens")
@@ -253,6 +261,8 @@ def tokenizer_limit(directory: Path) -> int | None:
 def _read_sentence_transformers(directory: Path) -> dict[str, Any]:
     modules = read_json(directory / _ST_MODULES)
     try:
+        if not isinstance(modules, list):
+            raise TypeError
         kinds = [module["type"].rsplit(".", 1)[-1] for module in modules]
         paths = {kind: module["path"] for kind, module in zip(kinds, modules, strict=True)}
     except (TypeError, KeyError, AttributeError) as error:
@@ -264,7 +274,7 @@ def _read_sentence_transformers(directory: Path) -> dict[str, Any]:
             remedy="Transformer → Pooling [→ Normalize] is supported",
         )
     pooling_file = directory / paths["Pooling"] / "config.json"
-    pooling = read_json(pooling_file)
+    pooling = read_object(pooling_file)
     modes = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}
     active = [key for key, on in pooling.items() if key.startswith("pooling_mode_") and on is True]
     mode = pooling.get("pooling_mode") or (modes.get(active[0]) if len(active) == 1 else None)
@@ -272,8 +282,11 @@ def _read_sentence_transformers(directory: Path) -> dict[str, Any]:
         raise DataError(pooling_file, f"pooling {active or mode!r} is not supported", remedy="cls and mean are")
     values: dict[str, Any] = {"pooling": mode}
     settings_file, config_file = directory / _ST_SETTINGS, directory / _ST_CONFIG
-    settings = read_json(settings_file) if settings_file.exists() else {}
-    config = read_json(config_file) if config_file.exists() else {}
+    settings = read_object(settings_file) if settings_file.exists() else {}
+    config = read_object(config_file) if config_file.exists() else {}
+    prompts = config.get("prompts") or {}
+    if not isinstance(prompts, dict) or not all(isinstance(prompt, str | None) for prompt in prompts.values()):
+        raise DataError(config_file, f"prompts {shorten(prompts, 60)}: expected texts by their names")
     if "Normalize" in kinds or config.get("similarity_fn_name") == "cosine":
         values["similarity"] = "cosine"
     elif config.get("similarity_fn_name") == "dot":
@@ -283,7 +296,6 @@ def _read_sentence_transformers(directory: Path) -> dict[str, Any]:
         length = settings.get(f"{side}_length") or longest
         if isinstance(length, int):
             values[f"{side}_max_length"] = length
-        prompts = config.get("prompts") or {}
         names = ("query",) if side == "query" else ("document", "passage", "corpus")  # as encode_document looks
         prompt = next((prompts[name] for name in names if prompts.get(name)), None)
         if prompt:

@@ -19,6 +19,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from ..core.errors import DataError, UsageError
+from ..core.files import translate_os_error
 from ..core.progress import bar, note
 
 
@@ -150,6 +151,10 @@ def full_disk_in_words(output: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
         full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        if isinstance(error, OSError) and error.errno in (errno.EFBIG, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise translate_os_error(error, error.filename or output) from error
+        if "File too large" in str(error):  # of safetensors
+            raise DataError(output, "cannot be written: File too large") from error
         if full or any(words in str(error) for words in ("inline_container", "iostream error", "No space left")):
             raise DataError(
                 output, "no space left on device", remedy="free some space and give the command again to resume"

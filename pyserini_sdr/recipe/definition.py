@@ -155,7 +155,7 @@ def read_yaml(path: Path, expected: str) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         raise DataError(path, f"invalid YAML: {error.problem}", line=line) from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:  # not UTF-8, a date that is none, too deep
         raise DataError(path, f"invalid YAML: {error}") from error
     if not isinstance(value, dict):
         raise DataError(path, f"expected {expected}")

@@ -15,6 +15,8 @@ from .commands import COMMANDS, refuse_flags
 from .definition import Recipe, Repeat, Stage, all_stages
 
 _NAME = re.compile(r"\{([A-Za-z0-9_-]+)(/[^{}]+)?\}")
+_MOST = 1000
+"""Times that stages can be repeated: all are written down before the first begins."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def _read(value: str) -> Any:
         return None
     if value in ("true", "false"):
         return value == "true"
-    if re.fullmatch(r"-?(0|[1-9]\d*)", value):
+    if re.fullmatch(r"-?(0|[1-9]\d{,99})", value):
         return int(value)
     if value.startswith("[") and value.endswith("]"):
         return [_read(item.strip()) for item in value[1:-1].split(",") if item.strip()]
@@ -204,6 +206,8 @@ def _unrolled(recipe: Recipe, settings: Mapping[str, Any]) -> Iterator[Stage]:
         times = settings.get(entry.times, entry.times) if isinstance(entry.times, str) else entry.times
         if isinstance(times, bool) or not isinstance(times, int) or times < 1:
             raise UsageError(f"recipe {recipe.name}: {entry.times} must be a whole number from 1, not {shorten(times)}")
+        if times > _MOST:
+            raise UsageError(f"recipe {recipe.name}: {entry.times} is {times}: a repeat ends after {_MOST} times")
         for _ in range(times):
             yield from entry.stages
 
@@ -224,6 +228,9 @@ class _Filler:
 
     def _named(self, match: re.Match[str]) -> Any:
         name, rest = match.groups()
+        if rest and ".." in rest.split("/"):
+            message = f"stage {self.stage.name}: {{{name}{rest}}} leads out of the folder of {name}"
+            raise DataError(self.recipe.path, message, line=self.stage.line)
         if rest and name in self.folders:
             self.used.add(name)
             return f"{self.folders[name]}{rest}"

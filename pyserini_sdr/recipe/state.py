@@ -38,7 +38,7 @@ class State:
         self.entries: dict[str, dict[str, Any]] = {}
         if self.file.exists():
             entries = read_object(self.file).get("stages")
-            if not isinstance(entries, dict):
+            if not isinstance(entries, dict) or not all(map(_is_entry, entries.values())):
                 raise DataError(self.file, "does not tell stages", remedy="remove it, or give another --output")
             self.entries = entries
         self._known: dict[str, str] = {}
@@ -151,6 +151,17 @@ class State:
                 digest.update(json.dumps([name, facts.st_size, facts.st_mtime_ns]).encode())
             self._known[place] = digest.hexdigest()[:16]
         return self._known[place]
+
+
+def _is_entry(value: Any) -> bool:
+    """Whether this is what is kept of a stage."""
+    kinds = {"done": bool, "made": str | None, "seconds": int | float, "facts": dict}
+    facts = {"words": list, "files": dict, "uses": dict}
+    return (
+        isinstance(value, dict)
+        and all(key in value and isinstance(value[key], kind) for key, kind in kinds.items())
+        and all(isinstance(value["facts"].get(key), kind) for key, kind in facts.items())
+    )
 
 
 def _walk(path: Path, leave_out: Path | None) -> Iterator[Path]:

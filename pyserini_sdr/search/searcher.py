@@ -13,6 +13,8 @@ from ..core.errors import DataError, UsageError
 from ..core.progress import warn
 from ..encode.loading import load_any_encoder
 from ..index.store import Index, open_index
+from ..index.verify import UNIT_TOLERANCE
+from ..model.fingerprint import tokens_fingerprint
 from ..model.spec import is_for_queries_only
 from ..trec.run import Ranking, rank
 from .feedback import Feedback
@@ -20,6 +22,9 @@ from .shards import Shards, index_directories
 
 if TYPE_CHECKING:
     from ..encode.loading import Encoder
+
+_SAMPLE = 64
+"""Vectors of an index that are looked at before it is searched."""
 
 
 class Searcher:
@@ -65,6 +70,8 @@ class Searcher:
         for part in self.indexes:
             part.check_encoder(self.encoder)
             self._warn_of_what_is_not_known(part)
+            _warn_of_another_tokenizer(part, self.encoder)
+            _check_norms(part, self.encoder)
         _warn_of_missing_shards(self.indexes)
         if threads:
             torch.set_num_threads(threads)
@@ -173,6 +180,38 @@ def _open(index: Path | str | Index | Sequence[Path | str | Index]) -> list[Inde
     if twice:
         raise UsageError(f"--index: {twice[0]} is given twice")
     return opened
+
+
+def _warn_of_another_tokenizer(index: Index, encoder: Encoder) -> None:
+    """Same weights are another encoder if texts become other tokens."""
+    known, found = (index.manifest or {}).get("tokenizer"), getattr(encoder, "resolved", None)
+    if known is None or found is None or getattr(encoder.spec, "queries_only", False):
+        return
+    if tokens_fingerprint(found.directory) != known:
+        warn(
+            f"{index.directory}: the tokenizer or configuration of {found} has changed since documents were encoded: "
+            "queries may get other tokens"
+        )
+
+
+def _check_norms(index: Index, encoder: Encoder) -> None:
+    """Looks at a sample of the vectors of an index: under cosine all have length 1, or long ones come first.
+
+    Raises:
+        DataError: one has not, though the index was made for cosine.
+    """
+    if not index.exact or not len(index) or not getattr(encoder.spec, "normalize", False):
+        return
+    sample = np.unique(np.linspace(0, len(index) - 1, min(len(index), _SAMPLE)).astype(np.int64))
+    norms = np.linalg.norm(index.take(sample), axis=1)
+    worst = int(np.argmax(abs(norms - 1)))
+    if abs(norms[worst] - 1) <= UNIT_TOLERANCE:
+        return
+    what = f"the vector of {index.docids[int(sample[worst])]!r} has length {norms[worst]:.3g}, not 1 as cosine needs it"
+    if index.spec is None:
+        warn(f"{index.directory}: {what}")
+    else:
+        raise DataError(index.directory, what, remedy="python -m pyserini_sdr.index verify tells more; encode it anew")
 
 
 def _warn_of_missing_shards(indexes: Sequence[Index]) -> None:

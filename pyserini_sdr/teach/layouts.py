@@ -13,7 +13,7 @@ from ..data.collection import Collection
 from ..data.group import Group
 from ..data.groups import iter_located_groups
 from ..data.sources import read_teacher_tsv
-from ..trec.columns import format_score
+from ..trec.columns import format_score, held_by_float32
 
 
 def is_tsv(path: Path) -> bool:
@@ -58,7 +58,7 @@ def write_teacher_tsv(path: str | os.PathLike[str], groups: Iterable[Group], tea
         Triples written, and triples left out because one of the two has no score.
 
     Raises:
-        DataError: a document without an id, or nothing to write; no file is left.
+        DataError: a document without an id, a score that float32 does not hold, or nothing to write; no file is left.
     """
     written = lacking = 0
     with atomic_file(path) as handle:
@@ -71,6 +71,12 @@ def write_teacher_tsv(path: str | os.PathLike[str], groups: Iterable[Group], tea
                     if math.isnan(sum(scores)):
                         lacking += 1
                         continue
+                    if not all(map(held_by_float32, scores)):
+                        raise DataError(
+                            path,
+                            f"query {group.query_id!r} has the score {max(scores, key=abs)} of {teacher!r}",
+                            remedy="scores must be finite float32 numbers",
+                        )
                     columns = (*map(format_score, scores), group.query_id, positive.key, negative.key)
                     handle.write("\t".join(columns) + "\n")
                     written += 1

@@ -5,23 +5,26 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from transformers import set_seed
 
-from ..core.errors import DataError, UsageError
-from ..core.files import file_sha256, read_json, require_file, write_json
+from ..core.errors import DataError, SdrError, UsageError
+from ..core.files import file_sha256, read_json, remove_stale, require_file, write_json
 from ..core.options import as_dict
 from ..core.plan import hold_to_plan
-from ..core.progress import note
+from ..core.progress import note, warn
+from ..data.doctext import normalise
 from ..losses import parse_losses
 from ..model.encoder import BiEncoder
 from ..model.fingerprint import weights_fingerprint
 from ..model.names import ResolvedEncoder
 from ..model.training import full_disk_in_words, last_checkpoint
 from .assemble import load_encoder, load_tower, make_trainer, resolve_cluster_encoder
-from .data import NO_DEV, load_data, parse_collections
+from .data import NO_DEV, TrainingData, load_data, parse_collections
 from .dev import DevEvaluator
 from .finish import MANIFEST, finish
 from .log import LOG, PLOT
@@ -29,6 +32,7 @@ from .needs import FROM_TEACHERS
 from .options import TrainOptions
 from .trainer import SdrTrainer
 
+PLAN = "plan.json"
 WORK = ".train"
 """Folder for intermediate checkpoints inside the output, removed at the end."""
 
@@ -52,28 +56,41 @@ def train(options: TrainOptions) -> None:
     tower = load_tower(options, encoder)
     clusterer = resolve_cluster_encoder(options)
     _hold_to_plan(options, encoder, clusterer, work)
-    data = load_data(options, collections, losses, work)
-    dev = None
-    if options.dev_split != NO_DEV:
-        dev = DevEvaluator(
-            collections[0][0],
-            options.dev_split,
-            options.dev_metric,
-            pool_size=options.dev_pool,
-            max_queries=options.dev_queries,
-            seed=options.seed,
-            run=options.dev_run or data.dev_run,
-            tower=tower,
-        )
-        note(f"dev: {dev.description}")
-    opened = [collection for collection, _ in collections]
-    trainer = make_trainer(options, encoder, tower, losses, data, opened, dev, work)
+    with _no_plan_of_a_refused_run(work):
+        data = load_data(options, collections, losses, work)
+        dev = None
+        if options.dev_split != NO_DEV:
+            dev = DevEvaluator(
+                collections[0][0],
+                options.dev_split,
+                options.dev_metric,
+                pool_size=options.dev_pool,
+                max_queries=options.dev_queries,
+                seed=options.seed,
+                run=options.dev_run or data.dev_run,
+                tower=tower,
+            )
+            note(f"dev: {dev.description}")
+            _warn_of_leaks(data, dev)
+        opened = [collection for collection, _ in collections]
+        trainer = make_trainer(options, encoder, tower, losses, data, opened, dev, work)
     data_seconds = time.perf_counter() - start
     with full_disk_in_words(options.output):
         before = _run(trainer, options, work)
         if trainer.is_world_process_zero():
             facts = {"data_seconds": round(data_seconds, 1), "groups": data.queries}
             finish(trainer, options, before, facts, dev, work)
+
+
+def _warn_of_leaks(data: TrainingData, dev: DevEvaluator) -> None:
+    """Warns if dev queries are trained on: dev then selects the checkpoint that knows them by heart."""
+    trained = {normalise(group.query) for source in data.sources for group in source.groups}
+    known = [qid for qid, text in dev.topics.items() if normalise(text) and normalise(text) in trained]
+    if known:
+        warn(
+            f"{len(known)} of {len(dev.topics)} dev queries are training queries too (first: {known[0]!r}): dev is too "
+            "good; collection check lists them"
+        )
 
 
 def _prepare(options: TrainOptions) -> Path:
@@ -83,6 +100,7 @@ def _prepare(options: TrainOptions) -> Path:
         return work
     if output.exists() and not output.is_dir():
         raise DataError(output, "is a file, cannot make a checkpoint there")
+    remove_stale(work.with_name(WORK.removeprefix(".")))  # intermediate files that a killed process was deleting
     if options.overwrite:
         for name in (MANIFEST, LOG, PLOT):
             (output / name).unlink(missing_ok=True)
@@ -114,7 +132,23 @@ def _hold_to_plan(options: TrainOptions, encoder: BiEncoder, clusterer: Resolved
     for name in ("groups", "document_queries"):
         files = getattr(options, name) or ()
         plan[f"{name}_sha256"] = [file_sha256(path) for path in files]
-    hold_to_plan(work / "plan.json", plan, output=options.output, what="an interrupted training")
+    hold_to_plan(work / PLAN, plan, output=options.output, what="an interrupted training")
+
+
+@contextmanager
+def _no_plan_of_a_refused_run(work: Path) -> Iterator[None]:
+    """Removes the plan again if its block refuses to run: mended input would be taken for that of another run.
+
+    What has been mined is kept, and the plan with it.
+    """
+    try:
+        yield
+    except SdrError:
+        if _is_main() and [path.name for path in work.iterdir()] == [PLAN]:
+            shutil.rmtree(work)
+            with suppress(OSError):  # it is not empty
+                work.parent.rmdir()
+        raise
 
 
 def _is_main() -> bool:

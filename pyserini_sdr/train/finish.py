@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..anserini.stock import encode_command, path_warnings
-from ..core.files import PARTIAL
+from ..core.files import PARTIAL, partial_path
 from ..core.manifest import write_manifest
 from ..core.options import as_dict
 from ..core.progress import note, warn
@@ -46,13 +46,15 @@ def finish(
     staged = output / f".final{PARTIAL}"
     shutil.rmtree(staged, ignore_errors=True)
     encoder.backbone.eval()
-    save_checkpoint(staged, merged(encoder.backbone), encoder.tokenizer, encoder.spec)
-    for path in staged.iterdir():
-        target = output / path.name
-        if target.is_dir():
-            shutil.rmtree(target)
-        path.replace(target)
-    staged.rmdir()
+    try:
+        save_checkpoint(staged, merged(encoder.backbone), encoder.tokenizer, encoder.spec)
+        for path in staged.iterdir():
+            target = output / path.name
+            if target.is_dir():
+                shutil.rmtree(target)
+            path.replace(target)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
     metric = dev.metric if dev else ""
     history = state.log_history
     if dev and not any(entry["step"] == 0 and f"eval_{metric}" in entry for entry in history):
@@ -85,7 +87,13 @@ def finish(
         **facts,
     )
     if not options.keep_checkpoints:
-        shutil.rmtree(work, ignore_errors=True)
+        retired = partial_path(work.with_name(work.name.removeprefix(".")))
+        work.rename(retired)  # a process that is killed from here on leaves what the next one removes
+        try:
+            shutil.rmtree(retired, ignore_errors=True)
+        except BaseException:  # told to stop: all is done but this
+            shutil.rmtree(retired, ignore_errors=True)
+            raise
     chosen = (
         f", dev {metric} {before['untrained']:.4f} → {state.best_metric:.4f} (step {state.best_global_step})"
         if dev

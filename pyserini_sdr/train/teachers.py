@@ -264,3 +264,13 @@ def _check_scores(name: str, sources: Sequence[Source], files: Sequence[object])
                 f"(first: query {first[0]!r}, document {first[1]!r})",
                 remedy="score them with pyserini_sdr.teach",
             )
+        tables = [group.scores[name] for group in source.groups if len(group.positives) + len(group.negatives) > 1]
+        flat = sum(len(set(table.values())) == 1 for table in tables)
+        if tables and flat == len(tables):
+            raise DataError(
+                str(file),
+                f"teacher {name!r} gives all documents of a query the same score, for all {flat} queries",
+                remedy="such scores teach nothing: score them with another teacher",
+            )
+        if flat > len(tables) / 2:
+            warn(f"{file}: teacher {name!r} gives all documents the same score for {flat} of {len(tables)} queries")

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerState, TrainingArguments
 
 from ..core.files import read_json, write_json
+from ..core.progress import warn
 from ..model.checkpoint import save_checkpoint
 from ..model.encoder import BiEncoder
 from ..model.pretrained import load_weights
@@ -26,6 +27,9 @@ from .negatives import Refresh
 from .step import Step
 
 _LOSS_FILE, _ADAPTER_FILE, _PROGRESS_FILE = "loss.safetensors", "adapters.safetensors", "sdr_progress.json"
+
+COLLAPSED = 1e-3
+"""Spread of a batch's embeddings (0: all are the same) from which on they tell nothing apart."""
 
 
 class Student(nn.Module):
@@ -74,6 +78,7 @@ class SdrTrainer(Trainer):
         self.triples, self.mining_seconds = 0, 0.0
         self._began = time.perf_counter()
         self._logged: dict[str, list[float]] = defaultdict(list)
+        self._warned = False
         student = Student(encoder.backbone, [loss for loss, _, _ in step.losses])
         super().__init__(
             model=student, args=arguments, callbacks=callbacks, eval_dataset=list(dev.topics) if dev else None
@@ -127,7 +132,18 @@ class SdrTrainer(Trainer):
         if "loss" in logs:
             logs = logs | {key: sum(values) / len(values) for key, values in self._logged.items()}
             self._logged.clear()
+            self._watch_spread(logs)
         super().log(logs, start_time)
+
+    def _watch_spread(self, logs: dict[str, float]) -> None:
+        """Warns once when all embeddings have become nearly the same."""
+        low = [name for name in ("query_spread", "document_spread") if logs.get(name, 1.0) < COLLAPSED]
+        if low and not self._warned and self.is_world_process_zero():
+            self._warned = True
+            warn(
+                f"step {self.state.global_step}: the embeddings have collapsed ({low[0]} {logs[low[0]]:.2g}); "
+                "try a lower --learning-rate, or another --loss"
+            )
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """The dev metric; every process computes it, so that all stop together."""

@@ -22,8 +22,11 @@ def split_columns(line: str) -> list[str]:
 
 
 def parse_integer(text: str) -> int | None:
-    """The integer that `text` is (ASCII digits, optional sign), else None."""
-    return int(text) if _INTEGER.match(text) else None
+    """The integer that `text` is (ASCII digits, optional sign; not more than Python converts), else None."""
+    try:
+        return int(text) if _INTEGER.match(text) else None
+    except ValueError:  # thousands of digits
+        return None
 
 
 def parse_score(text: str) -> float | None:
@@ -34,7 +37,12 @@ def parse_score(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) and abs(value) < _FLOAT32_OVERFLOW else None
+    return value if held_by_float32(value) else None
+
+
+def held_by_float32(value: float) -> bool:
+    """Whether a number is finite, and still is as float32."""
+    return math.isfinite(value) and abs(value) < _FLOAT32_OVERFLOW
 
 
 def id_problem(identifier: object) -> str | None:

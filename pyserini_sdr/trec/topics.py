@@ -43,6 +43,10 @@ def read_topics(path: str | os.PathLike[str]) -> dict[str, str]:
             raise DataError(path, f"duplicate query id {qid!r}{first}", line=line, remedy="query ids must be unique")
         if not query:
             raise DataError(path, f"query {qid!r} is empty", line=line, remedy="give it a text or remove it")
+        if not encodable(query):
+            raise DataError(
+                path, f"query {qid!r} is not valid Unicode", line=line, remedy="replace its lone surrogates"
+            )
         topics[qid], lines[qid] = query, line
     if not topics:
         raise DataError(path, "holds no topics")
@@ -104,6 +108,8 @@ def _read_json(path: Path) -> Iterator[Row]:
         raise DataError(path, f"invalid JSON: {error.msg}", line=error.lineno) from error
     except RecursionError as error:
         raise DataError(path, "invalid JSON: nested too deeply") from error
+    except ValueError as error:  # a number of too many digits
+        raise DataError(path, f"invalid JSON: {error}") from error
     if not isinstance(value, dict):
         raise DataError(path, f"expected an object of topics, found {shorten(value, 60)}")
     for qid, topic in value.items():

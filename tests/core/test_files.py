@@ -19,6 +19,7 @@ from pyserini_sdr.core.files import (
     read_json,
     read_jsonl,
     read_lines,
+    remove_stale,
     require_directory,
     require_file,
     write_json,
@@ -271,3 +272,18 @@ def test_cache_folder_that_others_can_change_is_refused(
         monkeypatch.setattr(os, "getuid", lambda: 12345)
     with pytest.raises(DataError, match=r"pyserini_sdr-\d+: .* a cache.*; set PYSERINI_SDR_CACHE"):
         cache_folder()
+
+
+def test_what_a_killed_writer_left_goes_and_what_another_one_writes_stays(tmp_path: Path) -> None:
+    for name in (".out.txt.partial-0", ".out.partial-0", ".out2.partial-0"):
+        (tmp_path / name).mkdir() if name == ".out.partial-0" else (tmp_path / name).write_text("half")
+    with atomic_file(tmp_path / "out.txt") as one:
+        one.write("1")
+        with atomic_file(tmp_path / "out.txt") as other:  # as another process would
+            other.write("2")
+    with atomic_directory(tmp_path / "out") as first:
+        (first / "x").write_text("1")
+        remove_stale(tmp_path / "out")
+        assert (first / "x").exists()
+    assert (tmp_path / "out.txt").read_text() == "1"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out2.partial-0", "out", "out.txt"]

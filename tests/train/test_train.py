@@ -9,12 +9,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 
-from pyserini_sdr.core.errors import DataError, SdrError, UsageError
+from pyserini_sdr.core.errors import DataError, UsageError
 from pyserini_sdr.model.encoder import BiEncoder
 from pyserini_sdr.model.pretrained import load_weights
 from pyserini_sdr.train import engine
@@ -174,11 +175,18 @@ def test_an_existing_output_is_not_overwritten(tiny_collection, tiny_encoder, gr
     assert (output / "precious.txt").read_text() == "mine"
 
 
+def interrupt(command: list[str]) -> None:
+    """Runs `train` until its first step, and presses Ctrl-C."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "_run", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            TRAIN.execute("train", command)
+
+
 def test_an_interrupted_training_with_other_options_is_refused(tiny_collection, tiny_encoder, groups, tmp_path):
-    output, broken = tmp_path / "checkpoint", tmp_path / "broken.jsonl"
-    broken.write_text("no JSON\n")
-    with pytest.raises(SdrError):  # stops at the data, after its plan is written
-        TRAIN.execute("train", arguments(tiny_collection, tiny_encoder, broken, output))
+    output, other = tmp_path / "checkpoint", tmp_path / "other.jsonl"
+    other.write_text(groups.read_text())
+    interrupt(arguments(tiny_collection, tiny_encoder, other, output))
     with pytest.raises(DataError, match=r"another groups"):
         TRAIN.execute("train", arguments(tiny_collection, tiny_encoder, groups, output))
     with pytest.raises(DataError, match=r"another groups, seed"):
@@ -267,9 +275,8 @@ def test_groups_need_no_training_split(tiny_collection, tiny_encoder, groups, tm
 
 def test_a_resumed_training_notices_other_groups_under_the_same_name(tiny_collection, tiny_encoder, groups, tmp_path):
     mine, output = tmp_path / "groups.jsonl", tmp_path / "checkpoint"
-    mine.write_text(groups.read_text().replace('{"id": "d000"}', '{"id": "nope"}'))  # stops at the data
-    with pytest.raises(DataError, match="nope"):
-        TRAIN.execute("train", arguments(tiny_collection, tiny_encoder, mine, output))
+    mine.write_text("".join(groups.read_text().splitlines(keepends=True)[1:]))
+    interrupt(arguments(tiny_collection, tiny_encoder, mine, output))
     mine.write_text(groups.read_text())
     with pytest.raises(DataError, match="another groups_sha256"):
         TRAIN.execute("train", arguments(tiny_collection, tiny_encoder, mine, output))
