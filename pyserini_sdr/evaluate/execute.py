@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from ..core.errors import UsageError
+from ..core.errors import DataError, UsageError
 from ..core.files import atomic_directory, atomic_file
 from ..core.manifest import write_manifest
 from ..core.options import as_dict
@@ -72,9 +72,9 @@ def _check_output(options: EvaluateOptions) -> None:
     if path is None or not path.exists():
         return
     if not path.is_dir():
-        raise UsageError(f"--output {path}: is a file, expected a directory")
+        raise DataError(path, "is a file, expected a directory (--output)")
     if any(path.iterdir()) and not options.overwrite:
-        raise UsageError(f"--output {path}: already exists and is not empty; give another path or --overwrite")
+        raise DataError(path, "already exists and is not empty", remedy="give another directory or --overwrite")
 
 
 def render(

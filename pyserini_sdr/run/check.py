@@ -153,7 +153,11 @@ def check(
     _check_missing(report, seen, topics, qrels)
     if retrieved_top:
         share = judged_top / retrieved_top
-        report.add("judged@10", "note", f"{share:.1%} of the ten first documents of judged topics are judged")
+        told = f"{share:.1%} of the ten first documents of judged topics are judged"
+        if judged_top:
+            report.add("judged@10", "note", told)
+        else:
+            report.add("judged@10", "warning", f"{told}; are these the qrels of this collection?")
     return report
 
 

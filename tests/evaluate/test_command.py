@@ -94,7 +94,7 @@ def test_output_directory(common, files, tmp_path, capsys):
     assert results["kind"] == "evaluation"
     assert len(results["inputs"]) == 5
     assert len(results["results"]["runs"][0]["values"]["map"]) == 60
-    assert evaluate(*argv) == 2
+    assert evaluate(*argv) == 1
     assert "already exists and is not empty" in capsys.readouterr().err
     assert evaluate(*argv, "--overwrite") == 0
 

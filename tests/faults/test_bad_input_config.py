@@ -325,7 +325,6 @@ WORK = [
         "evaluate: output is there",
         "evaluate --qrels qrels.txt --runs run.trec --output collection",
         r"collection: already exists.*;",
-        status=2,
     ),
     Case("build: output is there", "collection build beir collection", r"collection: already exists.*;"),
     Case(

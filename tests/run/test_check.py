@@ -114,6 +114,15 @@ def test_distances_are_recognised(tmp_path, capsys):
     assert "above rank" not in out
 
 
+def test_a_run_of_which_no_document_is_judged_is_warned_of(tmp_path, capsys):
+    path = tmp_path / "run.txt"
+    path.write_text(CLEAN)
+    (tmp_path / "q.txt").write_text("1 0 other 1\n2 0 other 1\n")
+    assert run("check", "--run", path, "--qrels", tmp_path / "q.txt") == 0
+    out = capsys.readouterr().out
+    assert "warning: 0.0% of the ten first documents of judged topics are judged; are these the qrels of" in out
+
+
 def test_topics_qrels_and_depth(tmp_path, capsys):
     path = tmp_path / "run.txt"
     path.write_text(CLEAN)
