@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,42 +22,9 @@ from ..trec.measures import Evaluator, canonical
 from ..trec.names import parse
 from ..trec.qrels import Qrels, read_qrels
 from ..trec.significance import TIE, bootstrap_intervals
+from .tune_curve import Curve, Point
 from .tune_options import TuneOptions, of_test_split
 from .tune_report import commands, plot, table
-
-
-@dataclass(frozen=True)
-class Point:
-    """A mean over the judged topics with its 95 % bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Curve:
-    """What tuning found.
-
-    Attributes:
-        rule: a fusion rule.
-        metric: canonical name.
-        runs: run file → its own value, without fusion.
-        settings: options of the rule that were tried.
-        points: a value per setting.
-        best: position of the setting chosen.
-        tied: positions of all settings as good as it.
-        topics: judged topics.
-    """
-
-    rule: str
-    metric: str
-    runs: dict[str, Point]
-    settings: list[dict[str, Any]]
-    points: list[Point]
-    best: int
-    tied: list[int]
-    topics: int
 
 
 def tune(options: TuneOptions) -> None:

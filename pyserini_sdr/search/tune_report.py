@@ -11,7 +11,7 @@ from ..anserini.stock import StockCommand
 from ..core.tables import markdown_table
 
 if TYPE_CHECKING:
-    from .tune import Curve, Point
+    from .tune_curve import Curve, Point
 
 _ROWS = 45
 """Settings up to which a table shows all of them."""
