@@ -5,13 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from ..anserini.stock import StockCommand
 from ..core.tables import markdown_table
-
-if TYPE_CHECKING:
-    from .tune_curve import Curve, Point
+from .tune_curve import Curve, Point
 
 _ROWS = 45
 """Settings up to which a table shows all of them."""
