@@ -81,35 +81,59 @@ class FullContrastive(Loss):
 
 
 class SelfScaled(Loss):
-    """`full-contrastive` or `infonce` at the scale of the encoder's own similarities: no constant to tune.
+    """`full-contrastive` or `infonce` at the scale of the encoder as it starts: no constant to tune.
 
     τ = σ / √(ln n), where n is the number of documents that a query is held against (the geometric mean over queries)
-    and σ the standard deviation of its similarities to them (pooled over queries), detached, measured in every batch.
-    Normal similarities with that deviation have a softmax at τ whose entropy is ln n − σ²/(2τ²) = ½ ln n: the
-    denominator is spread over √n documents, between all of them (τ → ∞) and the nearest alone (τ → 0). The loss
-    does not change when all similarities are scaled or shifted, so it is the same task for an encoder whose
-    similarities crowd between .9 and 1, as those of raw language models do, and for one that spreads them out.
+    and σ the standard deviation of its similarities to them (pooled over queries), both in the first batch. Normal
+    similarities with that deviation have a softmax at τ whose entropy is ln n − σ²/(2τ²) = ½ ln n: the denominator
+    is spread over √n documents, between all of them (τ → ∞) and the nearest alone (τ → 0). So the loss is the same
+    task for an encoder whose similarities crowd between .8 and 1, as those of raw language models do, and for one that
+    spreads them out. τ then stays: measured anew in every batch it follows the spread down, and a smaller τ asks for
+    less spread, until all vectors are one.
 
     Ours: none of it is from a paper.
 
     Args:
-        rivals: `all`: the denominator of `full-contrastive`; `documents`: that of `infonce`.
+        rivals: `all`: the denominator of `full-contrastive`; `documents`: that of `infonce`; `auto`: `all` if, in the
+            first batch, a query and its positive are more similar on average than two documents are and than two
+            queries are. Before that, to push documents apart is most of what the larger denominator would do.
     """
 
-    def __init__(self, rivals: Literal["all", "documents"] = "all") -> None:
+    def __init__(self, rivals: Literal["auto", "all", "documents"] = "auto") -> None:
         super().__init__()
         self.rivals = rivals
+        # What the first batch said; saved with checkpoints, so that a resumed training goes on with it.
+        self.register_buffer("temperature", torch.zeros(()))
+        self.register_buffer("against_all", torch.zeros((), dtype=torch.bool))
+        self.temperature: Tensor
+        self.against_all: Tensor
 
     def forward(self, batch: LossBatch) -> tuple[Tensor, dict[str, Tensor]]:
         lists = Lists.of(batch, "batch", pairs=True)
         scores = lists.take(batch.scores)
-        temperature = _own_temperature(scores.detach(), lists.other)
+        if self.temperature == 0:
+            self.temperature.copy_(_own_temperature(scores.detach(), lists.other))
+            self.against_all.fill_(self.rivals == "all" or (self.rivals == "auto" and _pairs_are_closest(batch, lists)))
+        temperature = self.temperature.to(scores.dtype, copy=True)
         logits = scores / temperature
-        if self.rivals == "all":
+        if self.against_all:
             loss = _against_all(batch, lists, logits, temperature)
         else:
             loss = -lists.log_positive(logits).mean()
         return loss, {"accuracy": _accuracy(lists, logits), "temperature": temperature}
+
+
+@torch.no_grad()
+def _pairs_are_closest(batch: LossBatch, lists: Lists) -> bool:
+    """Whether queries are more similar to their positives than to each other, and than other documents to these."""
+    cosine = batch.similarity == "cosine"
+    queries = batch.unit_query if cosine else batch.query
+    documents = batch.unit_document if cosine else batch.document
+    row, positive = lists.pairs()
+    pairs = lists.take(batch.scores)[row, positive].mean()
+    others = ~torch.eye(len(queries), dtype=torch.bool, device=queries.device)
+    alike = masked_mean(wide(queries @ queries.T), others)
+    return bool(alike < pairs) and bool(masked_mean(wide(documents[positive] @ documents.T), lists.other[row]) < pairs)
 
 
 def _own_temperature(scores: Tensor, mask: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("full-contrastive", {}),
     ("full-contrastive", {"temperature": 0.3}),
     ("self-scaled", {}),
+    ("self-scaled", {"rivals": "all"}),
     ("self-scaled", {"rivals": "documents"}),
     ("bixse", {}),
     ("bixse", {"scale": 3.0, "bias": -1.0, "learn": False}),

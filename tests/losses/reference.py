@@ -147,9 +147,10 @@ def full_contrastive(a: Arrays, *, temperature: float = 0.02, held=None) -> floa
     return mean(terms)
 
 
-def self_scaled(a: Arrays, *, rivals: str = "all", held=None) -> float | None:
+def self_scaled(a: Arrays, *, rivals: str = "auto", held=None) -> float | None:
     """Either of the two at a temperature from the similarities of every query to what it is held against."""
-    s = scores(held or a)
+    first = held or a
+    s = scores(first)
     variances, logs = [], []
     for i in range(len(a.query)):
         own = [d for q, _, others in pair_lists(a, "batch") if q == i for d in others]
@@ -161,6 +162,13 @@ def self_scaled(a: Arrays, *, rivals: str = "all", held=None) -> float | None:
     if not variances:
         return None
     temperature = max(math.sqrt(np.mean(variances) / np.mean(logs)), 1e-4)
+    if rivals == "auto":
+        pairs = list(pair_lists(first, "batch"))
+        own = np.mean([s[i, p] for i, p, _ in pairs])
+        q, documents = first.query, first.document
+        alike = [similarity(x, y, first.similarity) for i, x in enumerate(q) for j, y in enumerate(q) if i != j]
+        near = [similarity(documents[p], documents[d], first.similarity) for _, p, others in pairs for d in others]
+        rivals = "all" if np.mean(alike) < own and np.mean(near) < own else "documents"
     if rivals == "all":
         return full_contrastive(a, temperature=temperature)
     return infonce(a, temperature=temperature)

@@ -14,9 +14,9 @@ from pyserini_sdr.core.errors import DataError
 from pyserini_sdr.losses.base import OTHER_NEG, OTHER_POS, OWN_NEG, OWN_POS, LossBatch
 from pyserini_sdr.losses.contrastive import _own_temperature
 
-from .cases import random_arrays, to_batch
+from .cases import make_loss, random_arrays, to_batch
 
-RIVALS = ("all", "documents")
+RIVALS = ("auto", "all", "documents")
 
 
 def test_temperature_by_hand():
@@ -41,9 +41,9 @@ def test_half_the_entropy_where_similarities_are_normal():
 @pytest.mark.parametrize("rivals", RIVALS)
 def test_the_scale_of_similarities_does_not_matter(rivals):
     a = random_arrays(5, "dot")
-    loss = losses.build("self-scaled", rivals=rivals)
-    value, log = loss(to_batch(a))
-    larger, its_log = loss(to_batch(replace(a, query=3 * a.query, document=3 * a.document)))
+    value, log = make_loss("self-scaled", {"rivals": rivals}, a)(to_batch(a))
+    threefold = replace(a, query=3 * a.query, document=3 * a.document)
+    larger, its_log = make_loss("self-scaled", {"rivals": rivals}, a)(to_batch(threefold))
     assert float(larger.detach()) == pytest.approx(float(value.detach()), rel=1e-9)
     assert float(its_log["temperature"]) == pytest.approx(9 * float(log["temperature"]), rel=1e-9)
 
@@ -53,6 +53,31 @@ def test_documents_are_infonce_at_the_temperature_that_is_logged():
     value, log = losses.build("self-scaled", rivals="documents")(batch)
     same, _ = losses.build("infonce", temperature=float(log["temperature"]))(batch)
     assert float(value.detach()) == pytest.approx(float(same.detach()), rel=1e-6)
+
+
+def test_the_first_batch_decides_and_is_saved():
+    first, second = random_arrays(7, "cosine"), random_arrays(8, "cosine")
+    loss = make_loss("self-scaled", {}, first)
+    _, log = loss(to_batch(first))
+    value, later = loss(to_batch(second))
+    assert float(later["temperature"]) == float(log["temperature"])
+    resumed = make_loss("self-scaled", {}, first)
+    resumed.load_state_dict(loss.state_dict())
+    assert float(resumed(to_batch(second))[0].detach()) == float(value.detach())
+    fresh, _ = make_loss("self-scaled", {}, first)(to_batch(second))
+    assert float(fresh.detach()) != float(value.detach())
+
+
+@pytest.mark.parametrize(("closeness", "against_all"), [(0.2, True), (3.0, False)])
+def test_auto_asks_whether_pairs_are_closest(closeness, against_all):
+    """Queries and documents that share a direction of their own kind are closer to each other than pairs are."""
+    generator = torch.Generator().manual_seed(0)
+    topic = torch.randn(6, 16, generator=generator)
+    kinds = torch.nn.functional.normalize(torch.randn(2, 16, generator=generator), dim=1) * closeness * 4
+    relation = torch.full((6, 6), OTHER_POS, dtype=torch.int8).fill_diagonal_(OWN_POS)
+    loss = losses.build("self-scaled")
+    loss(LossBatch(topic + kinds[0], topic + kinds[1], relation, "cosine"))
+    assert bool(loss.against_all) is against_all
 
 
 def batch_of(query: torch.Tensor, document: torch.Tensor, relation: list[list[int]]) -> LossBatch:
