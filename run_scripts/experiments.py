@@ -18,7 +18,6 @@ runs/experiments/NAME, and `run_scripts/results.py` makes the tables of docs/res
 from __future__ import annotations
 
 import argparse
-import gzip
 import itertools
 import json
 import os
@@ -250,7 +249,7 @@ def _test(plan: Plan, runs: list[tuple[Arm, dict[str, Any], int]]) -> None:
     for place in plan.transfer:
         index = plan.output / f"bm25.{place.name}"
         _stage(plan, f"{index.name}/sdr_bm25.json", "pyserini_sdr.index", "bm25", "--input", place, "--index", index)
-        run = plan.output / "runs" / f"bm25.{place.name}.trec"
+        run = plan.output / "runs" / f"bm25.{place.name}.test.trec"
         _stage(plan, f"runs/{run.name}.json", "pyserini_sdr.search", "bm25", "--index", index, "--topics",
                place / "topics.test.tsv", "--hits", HITS, "--output", run)  # fmt: skip
 
@@ -326,8 +325,8 @@ def _record(plan: Plan) -> None:
     for run in runs:
         packed = kept / f"{run.name}.gz"
         if not packed.exists():
-            with atomic_file(packed, "wb") as handle:
-                handle.write(gzip.compress(run.read_bytes(), mtime=0))
+            with atomic_file(packed, "wb") as handle:  # zips by the name
+                handle.write(run.read_bytes())
     costs, pretraining = plan.output / "costs.json", Path(plan.encoder) / "sdr_pretrain.json"
     write_json(
         kept / "results.json",
@@ -342,7 +341,7 @@ def _record(plan: Plan) -> None:
             "best": {a.name: _best(plan, a) for a in plan.arms if a.headline and _complete(plan, a)},
             "runs": _finished(plan),
             "evaluations": {
-                path.parent.name: _evaluation(read_json(path))
+                path.parent.name: _evaluation(read_json(path)["results"])
                 for path in sorted((plan.output / "evaluation").glob("*/results.json"))
             },
             "tuned": {path.stem: _tuned(read_json(path)) for path in sorted((plan.output / "tuned").glob("*.json"))},

@@ -94,7 +94,7 @@ def test_all_points_once_and_the_best_with_all_seeds(folder: Path) -> None:
     assert sorted(found) == sorted([*expected, ("rate", 0, 1e-4)])
     points = {r["point"].get("infonce.temperature"): r["best"] for r in kept(folder)["runs"] if r["seed"] == 0}
     assert points[best] == max(points[0.05], points[0.1])
-    assert all(r["cpu_seconds"] > 0 and [e["step"] for e in r["curve"]] == [0, 1, 2] for r in kept(folder)["runs"])
+    assert all(r["cpu_seconds"] >= 0 and [e["step"] for e in r["curve"]] == [0, 1, 2] for r in kept(folder)["runs"])
 
 
 def test_evaluations_average_the_seeds_and_hold_no_path(folder: Path) -> None:
