@@ -321,12 +321,16 @@ def _record(plan: Plan) -> None:
     kept = plan.output / "kept"
     kept.mkdir(exist_ok=True)
     splits = [*plan.declared["keep"], *(f"{place.name}.test" for place in plan.transfer)]
-    runs = [run for split in splits for run in sorted((plan.output / "runs").glob(f"*.{split}.trec"))]
-    for run in runs:
-        packed = kept / f"{run.name}.gz"
-        if not packed.exists():
-            with atomic_file(packed, "wb") as handle:  # zips by the name
-                handle.write(run.read_bytes())
+    later = tuple(f".{seed}" for seed in plan.seeds[1:])  # their figures are kept, their runs would be most of the size
+    for split in splits:
+        places = (plan.output.glob(f"bm25.{split}.trec"), (plan.output / "runs").glob(f"*.{split}.trec"))
+        runs = sorted(run for place in places for run in place)
+        runs = [run for run in runs if not run.name.removesuffix(f".{split}.trec").endswith(later)]
+        for run in runs:
+            packed = kept / f"{run.name}.gz"
+            if not packed.exists():
+                with atomic_file(packed, "wb") as handle:  # zips by the name
+                    handle.write(run.read_bytes())
     costs, pretraining = plan.output / "costs.json", Path(plan.encoder) / "sdr_pretrain.json"
     write_json(
         kept / "results.json",

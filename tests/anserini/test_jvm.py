@@ -53,6 +53,7 @@ def test_interrupt_reaches_python():
     """The JVM would end the process on SIGINT, and half-written files would stay."""
     done = python(
         "import os, signal, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which a job in the background starts without
         "from pyserini_sdr.anserini import jvm\n"
         "jvm.start()\n"
         "try:\n"

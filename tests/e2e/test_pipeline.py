@@ -54,7 +54,7 @@ def test_evaluation_tells_effectiveness_significance_and_cost(workplace, tiny_co
                "--training", f"trained={workplace / 'checkpoint'}", "--output", workplace / "evaluation")  # fmt: skip
     assert "| after " in done.stdout and "| trained " in done.stdout and "infonce" in done.stdout
     page = (workplace / "evaluation" / "report.html").read_text()
-    assert "Dev effectiveness while training" in page and "<svg" in page
+    assert "against training triples" in page and "against training time" in page and "<svg" in page
     results = json.loads((workplace / "evaluation" / "results.json").read_text())
     assert results["training"]["trained"]["steps"] <= 80
 
