@@ -145,10 +145,10 @@ def cost(experiment: dict[str, Any]) -> str:
         curve = _mean_curve(experiment, arm)
         seconds = statistics.mean(run["cpu_seconds"] for run in runs)
         total = seconds + (teacher if arm in TAUGHT else 0.0)
-        cells = [f"`{arm}`", str(len(runs)), f"{max(curve.values()):.3f}", f"{seconds:.0f}", f"{total:.0f}"]
+        cells = [f"`{arm}`", str(len(runs)), f"{max(curve.values()):+.3f}", f"{seconds:.0f}", f"{total:.0f}"]
         cells += [_reaches(curve, max(student.values())) for student in students.values()]
         rows.append(cells)
-    names = ["seeds", "best mean on dev", "CPU s of a training", "with its teacher"]
+    names = ["seeds", "best mean gain on dev", "CPU s of a training", "with its teacher"]
     return table(["arm", *names, *(f"triples to reach `{arm}`'s best" for arm in students)], rows)
 
 
@@ -164,13 +164,16 @@ def _repeated(experiment: dict[str, Any], arm: str) -> list[dict[str, Any]]:
 
 
 def _mean_curve(experiment: dict[str, Any], arm: str) -> dict[int, float]:
-    """Triples → dev metric, mean over the seeds of the arm's best point."""
+    """Triples → dev metric minus that of the untrained encoder, mean over the seeds of the arm's best point.
+
+    Seeds draw other dev queries, so that only gains can be compared between arms with more and fewer seeds.
+    """
     runs = _repeated(experiment, arm)
     curves: dict[int, list[float]] = {}
     for run in runs:
         for entry in run["curve"]:
             triples = entry["step"] * run["triples"] // run["steps"]
-            curves.setdefault(triples, []).append(entry[METRIC])
+            curves.setdefault(triples, []).append(entry[METRIC] - run["untrained"])
     return {triples: statistics.mean(values) for triples, values in curves.items() if len(values) == len(runs)}
 
 
@@ -182,7 +185,7 @@ def _reaches(curve: dict[int, float], goal: float) -> str:
 
 
 def curves(experiment: dict[str, Any], path: Path) -> None:
-    """Mean dev curves of the best points against triples, and against CPU seconds with what the teacher cost."""
+    """Mean gains on dev of the best points against triples, and against CPU seconds with what the teacher cost."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -202,7 +205,7 @@ def curves(experiment: dict[str, Any], path: Path) -> None:
             line = "--" if arm in TAUGHT else "-"
             axes[0].plot(list(curve), list(curve.values()), line, marker="o", ms=3, label=arm)
             axes[1].plot(times, list(curve.values()), line, marker="o", ms=3, label=arm)
-        axes[0].set(xlabel="training triples", ylabel="nDCG@10 on the dev pool")
+        axes[0].set(xlabel="training triples", ylabel="gain in nDCG@10 on the dev pool")
         axes[1].set(xlabel="CPU seconds, the teacher's included")
         axes[1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
         figure.savefig(path, format="svg", metadata={"Date": None})
