@@ -28,6 +28,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import yaml
@@ -37,6 +38,7 @@ from pyserini_sdr.core.manifest import versions
 from pyserini_sdr.core.progress import bar
 
 HITS = 100
+_COSTS = Lock()
 
 
 @dataclass
@@ -148,7 +150,8 @@ def _stage(plan: Plan, made: str, *words: object) -> None:
     print(f"{made}: {words[0]}", flush=True)
     seconds = _command(plan.output / "log.txt", *words)
     costs = plan.output / "costs.json"
-    write_json(costs, (read_json(costs) if costs.exists() else {}) | {made: round(seconds, 1)})
+    with _COSTS:  # several jobs at a time
+        write_json(costs, (read_json(costs) if costs.exists() else {}) | {made: round(seconds, 1)})
 
 
 def _prepare(plan: Plan, teacher: bool) -> None:
@@ -222,12 +225,16 @@ def _finished(plan: Plan) -> list[dict[str, Any]]:
     return [read_json(path) for path in sorted((plan.output / "trainings").glob("*/run.json"))]
 
 
+def _on_dev(plan: Plan, arm: Arm) -> dict[str, float]:
+    """Point of an arm's grid, as JSON → its best on the dev pool with seed 0, for those that are trained."""
+    runs = [run for run in _finished(plan) if (run["arm"], run["seed"]) == (arm.name, 0)]
+    return {json.dumps(run["point"]): run["best"] for run in runs}
+
+
 def _best(plan: Plan, arm: Arm) -> dict[str, Any]:
     """The point of the grid that did best on the dev pool with seed 0; the first of equals."""
-    runs = {
-        json.dumps(run["point"]): run["best"] for run in _finished(plan) if (run["arm"], run["seed"]) == (arm.name, 0)
-    }
-    return max(arm.points(), key=lambda point: runs[json.dumps(point)])
+    found = _on_dev(plan, arm)
+    return max(arm.points(), key=lambda point: found[json.dumps(point)])
 
 
 def _encode(plan: Plan, encoder: object, corpus: Path, index: str) -> None:
@@ -374,8 +381,8 @@ def _tuned(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _complete(plan: Plan, arm: Arm) -> bool:
-    done = [run["point"] for run in _finished(plan) if (run["arm"], run["seed"]) == (arm.name, 0)]
-    return all(point in done for point in arm.points())
+    found = _on_dev(plan, arm)
+    return all(json.dumps(point) in found for point in arm.points())
 
 
 if __name__ == "__main__":

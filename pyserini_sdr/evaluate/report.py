@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from ..core.files import atomic_file
 from ..core.manifest import command_line, versions
+from ..core.pages import template
 from ..trec.measures import HOLE_DEPTHS
 from . import plots, tables
 from .results import Comparison, Evaluation
@@ -42,14 +42,7 @@ def write_report(
             escaped, markup is not.
         queries: query id → text, shown beside per-topic values.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report.html").render(
+    page = template(Path(__file__).with_name("report.html")).render(
         title=title,
         evaluation=evaluation,
         means=_means(evaluation),

@@ -12,6 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 from ..core.errors import DataError, UsageError
 from .base import IGNORE, OWN_NEG, OWN_POS, Loss, LossBatch, Need
 from .checks import require_positive
+from .embeddings import student_vectors
 from .lists import Lists, masked_logsumexp, masked_mean, teacher_mean, wide
 
 _LEAST_TEMPERATURE = 1e-4
@@ -126,14 +127,12 @@ class SelfScaled(Loss):
 @torch.no_grad()
 def _pairs_are_closest(batch: LossBatch, lists: Lists) -> bool:
     """Whether queries are more similar to their positives than to each other, and than other documents to these."""
-    cosine = batch.similarity == "cosine"
-    queries = batch.unit_query if cosine else batch.query
-    documents = batch.unit_document if cosine else batch.document
+    queries, documents = student_vectors(batch)
     row, positive = lists.pairs()
     pairs = lists.take(batch.scores)[row, positive].mean()
     others = ~torch.eye(len(queries), dtype=torch.bool, device=queries.device)
-    alike = masked_mean(wide(queries @ queries.T), others)
-    return bool(alike < pairs) and bool(masked_mean(wide(documents[positive] @ documents.T), lists.other[row]) < pairs)
+    alike = masked_mean(queries @ queries.T, others)
+    return bool(alike < pairs) and bool(masked_mean(documents[positive] @ documents.T, lists.other[row]) < pairs)
 
 
 def _own_temperature(scores: Tensor, mask: Tensor) -> Tensor:
@@ -157,14 +156,12 @@ def _against_all(batch: LossBatch, lists: Lists, logits: Tensor, temperature: fl
         lists: of kind "batch", made with `pairs`.
         logits: (R, L) scores of the lists over the temperature.
     """
-    cosine = batch.similarity == "cosine"
-    queries = batch.unit_query if cosine else batch.query
-    documents = batch.unit_document if cosine else batch.document
+    queries, documents = student_vectors(batch)
     row, positive = lists.pairs()  # cells of "batch" lists are columns of the batch
     query = lists.query[row]
 
     def total(left: Tensor, right: Tensor, mask: Tensor) -> Tensor:
-        return masked_logsumexp(wide(left @ right.T) / temperature, mask)
+        return masked_logsumexp(left @ right.T / temperature, mask)
 
     code = batch.relation.T[positive]
     others = ~torch.eye(len(queries), dtype=torch.bool, device=query.device)

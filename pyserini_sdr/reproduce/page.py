@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from ..anserini.stock import trec_eval_commands
 from ..core.files import atomic_file
 from ..core.manifest import command_line, versions
+from ..core.pages import template
 from ..recipe.resolve import Plan
 from .definition import Condition, Matrix
 from .listing import sized, tolerance_text
@@ -36,17 +35,10 @@ def write_page(
         cells: conditions on topics.
         scores: cell → its scores.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     rows: dict[str, list[Cell]] = {}
     for cell in cells:
         rows.setdefault(cell.condition.name, []).append(cell)
-    page = environment.get_template("page.html").render(
+    page = template(Path(__file__).with_name("page.html")).render(
         matrix=matrix,
         columns=list({cell.topics.name: cell.topics for cell in cells}.values()),
         rows=[_row(matrix, plan, of, scores) for of in rows.values()],
