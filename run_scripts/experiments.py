@@ -7,7 +7,7 @@
   python run_scripts/experiments.py ... --list            (every run with its settings, and stop)
   python run_scripts/experiments.py ... --only infonce    (these arms alone; give the command again for the others)
 
-The file lists arms: a loss with its settings and a grid. Every point of every grid is trained once with seed 0 and
+The file lists arms: a loss with its settings and a grid. Every point of every grid is trained with the first seed and
 judged on a dev pool; arms marked `headline` are trained again at their best point with the other seeds, their
 checkpoints encode and search the whole collection, dev and test, and the transfer collections, test alone. Nothing is
 chosen after a look at test. Each training has one thread; --jobs run at a time. Costs are CPU seconds, which other work
@@ -18,20 +18,18 @@ runs/experiments/NAME, and `run_scripts/results.py` makes the tables of docs/res
 from __future__ import annotations
 
 import argparse
-import itertools
-import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import yaml
+from experiments_plan import Arm, Plan
 
 from pyserini_sdr.core.files import atomic_file, read_json, write_json
 from pyserini_sdr.core.manifest import versions
@@ -39,57 +37,6 @@ from pyserini_sdr.core.progress import bar
 
 HITS = 100
 _COSTS = Lock()
-
-
-@dataclass
-class Arm:
-    """A loss, the settings it is trained with, and the grid it is tuned over.
-
-    Attributes:
-        name: of the arm.
-        loss: words of `--loss`.
-        options: of `--loss-option`, the same at every point.
-        flags: of `train`, over the common ones.
-        grid: `loss option or --flag` → values; every combination is a point.
-        teacher: its scores are needed.
-        headline: trained with all seeds and tested.
-        seeds: of a headline arm, if not all.
-    """
-
-    name: str
-    loss: list[str]
-    options: list[str] = field(default_factory=list)
-    flags: dict[str, Any] = field(default_factory=dict)
-    grid: dict[str, list[Any]] = field(default_factory=dict)
-    teacher: bool = False
-    headline: bool = False
-    seeds: list[int] | None = None
-
-    def points(self) -> list[dict[str, Any]]:
-        """Every combination of the grid, as key → value."""
-        return [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
-
-
-@dataclass
-class Plan:
-    """An experiment file with the places of this call."""
-
-    declared: dict[str, Any]
-    arms: list[Arm]
-    collection: Path
-    encoder: str
-    output: Path
-    transfer: list[Path]
-    jobs: int
-
-    @property
-    def seeds(self) -> list[int]:
-        return self.declared["seeds"]
-
-    @property
-    def splits(self) -> list[str]:
-        """What checkpoints are searched with: dev splits, then test splits."""
-        return [*self.declared["dev"], *self.declared["test"]]
 
 
 def main() -> None:
@@ -118,8 +65,8 @@ def main() -> None:
     args.output.mkdir(parents=True, exist_ok=True)
     os.environ["OMP_NUM_THREADS"] = "1"
     _prepare(plan, any(arm.teacher for arm in chosen))
-    _each(plan, [(arm, point, 0) for arm in chosen for point in arm.points()], "grids")
-    headline = [(arm, _best(plan, arm)) for arm in chosen if arm.headline]
+    _each(plan, [(arm, point, plan.seeds[0]) for arm in chosen for point in arm.points()], "grids")
+    headline = [(arm, plan.best(arm) or {}) for arm in chosen if arm.headline]
     repeated = [
         (arm, point, seed) for seed in plan.seeds for arm, point in headline if seed in (arm.seeds or plan.seeds)
     ]
@@ -127,7 +74,7 @@ def main() -> None:
     if not args.skip_test:
         _test(plan, repeated)
         _fuse(plan)
-        _evaluate(plan, headline)
+        _evaluate(plan)
     _record(plan)
 
 
@@ -182,17 +129,13 @@ def _prepare(plan: Plan, teacher: bool) -> None:
         _stage(plan, "scored.jsonl.json", *score, "--teacher", out / "cross", *length, "--output", out / "scored.jsonl")
 
 
-def _name(arm: Arm, point: dict[str, Any], seed: int) -> str:
-    return "_".join([arm.name, *(f"{key.lstrip('-')}={value}" for key, value in point.items()), f"seed={seed}"])
-
-
 def _each(plan: Plan, runs: list[tuple[Arm, dict[str, Any], int]], what: str) -> None:
     with ThreadPoolExecutor(plan.jobs) as pool:
         list(bar(pool.map(lambda run: _train(plan, *run), runs), total=len(runs), unit="run", desc=what))
 
 
 def _train(plan: Plan, arm: Arm, point: dict[str, Any], seed: int) -> None:
-    folder = plan.output / "trainings" / _name(arm, point, seed)
+    folder = plan.output / "trainings" / arm.training(point, seed)
     if (folder / "run.json").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -221,22 +164,6 @@ def _train(plan: Plan, arm: Arm, point: dict[str, Any], seed: int) -> None:
     write_json(folder / "run.json", {"arm": arm.name, "point": point, "seed": seed} | facts)
 
 
-def _finished(plan: Plan) -> list[dict[str, Any]]:
-    return [read_json(path) for path in sorted((plan.output / "trainings").glob("*/run.json"))]
-
-
-def _on_dev(plan: Plan, arm: Arm) -> dict[str, float]:
-    """Point of an arm's grid, as JSON → its best on the dev pool with seed 0, for those that are trained."""
-    runs = [run for run in _finished(plan) if (run["arm"], run["seed"]) == (arm.name, 0)]
-    return {json.dumps(run["point"]): run["best"] for run in runs}
-
-
-def _best(plan: Plan, arm: Arm) -> dict[str, Any]:
-    """The point of the grid that did best on the dev pool with seed 0; the first of equals."""
-    found = _on_dev(plan, arm)
-    return max(arm.points(), key=lambda point: found[json.dumps(point)])
-
-
 def _encode(plan: Plan, encoder: object, corpus: Path, index: str) -> None:
     lengths = plan.declared["train"]
     _stage(plan, f"{index}/sdr_index.json", "pyserini_sdr.encode", "input", "--corpus", corpus,
@@ -248,7 +175,7 @@ def _test(plan: Plan, runs: list[tuple[Arm, dict[str, Any], int]]) -> None:
     """Runs of every checkpoint, and of the encoder as it was, over dev, test and the transfer collections."""
     systems: list[tuple[str, object, bool]] = [("untrained", plan.encoder, True)]
     for arm, point, seed in runs:
-        checkpoint = plan.output / "trainings" / _name(arm, point, seed) / "checkpoint"
+        checkpoint = plan.output / "trainings" / arm.training(point, seed) / "checkpoint"
         systems.append((f"{arm.name}.{seed}", checkpoint, seed == plan.seeds[0]))
     with ThreadPoolExecutor(plan.jobs) as pool:
         done = pool.map(lambda system: _search(plan, *system), systems)
@@ -264,6 +191,7 @@ def _test(plan: Plan, runs: list[tuple[Arm, dict[str, Any], int]]) -> None:
 def _search(plan: Plan, name: str, encoder: object, transfers: bool) -> None:
     runs = plan.output / "runs"
     runs.mkdir(exist_ok=True)
+    _forget_another(plan, name, Path(str(encoder)).parent.name)
     places = [(plan.collection, plan.splits, "")]
     places += [(place, ["test"], f"{place.name}.") for place in plan.transfer if transfers]
     for place, splits, prefix in places:
@@ -278,6 +206,18 @@ def _search(plan: Plan, name: str, encoder: object, transfers: bool) -> None:
                    "--topics", place / f"topics.{split}.tsv", "--hits", HITS, "--output", run)  # fmt: skip
         if not mined:
             shutil.rmtree(plan.output / index)
+
+
+def _forget_another(plan: Plan, name: str, training: str) -> None:
+    """Removes the runs of a system that are of another training: a longer grid may have another best point."""
+    of = plan.output / "runs" / f"{name}.training"
+    if of.exists() and of.read_text("utf-8") != training:
+        arm = name.partition(".")[0]
+        for pattern in (f"runs/{name}.*", f"runs/{arm}+bm25.*", f"tuned/{arm}.json", f"kept/{name}.*.gz",
+                        f"kept/{arm}+bm25.*.gz", "evaluation/*.runs"):  # fmt: skip
+            for path in plan.output.glob(pattern):
+                path.unlink()
+    of.write_text(training, "utf-8")
 
 
 def _fuse(plan: Plan) -> None:
@@ -296,8 +236,8 @@ def _fuse(plan: Plan) -> None:
             _stage(plan, made, *fuse, "--output", out / made)
 
 
-def _evaluate(plan: Plan, headline: list[tuple[Arm, dict[str, Any]]]) -> None:
-    """Tables, tests and reports of every split: seeds averaged topic by topic."""
+def _evaluate(plan: Plan) -> None:
+    """Tables, tests and reports of every split, of all arms that have runs: seeds averaged topic by topic."""
     out, declared = plan.output, plan.declared
     places = [(split, plan.collection / f"qrels.{split}.txt", f"{split}.trec") for split in plan.splits]
     places += [(place.name, place / "qrels.test.txt", f"{place.name}.test.trec") for place in plan.transfer]
@@ -308,15 +248,21 @@ def _evaluate(plan: Plan, headline: list[tuple[Arm, dict[str, Any]]]) -> None:
         single += [out / "runs" / f"{arm}+bm25.{ending}" for arm in fused]
         names = ["bm25", "untrained", *(f"{arm}+bm25" for arm in fused)]
         seeds = []
-        for arm, _ in headline:
+        for arm in (arm for arm in plan.arms if arm.headline):
             found = [out / "runs" / f"{arm.name}.{seed}.{ending}" for seed in arm.seeds or plan.seeds]
             found = [str(run) for run in found if run.exists()]  # transfer is of the first seed
             if len(found) > 1:
                 seeds.append(f"{arm.name}={','.join(found)}")
-            else:
+            elif found:
                 names.append(arm.name)
                 single += found
-        against = [arm for arm in declared["baselines"] if arm in ("untrained", *(a.name for a, _ in headline))]
+        there = {*names, *(entry.partition("=")[0] for entry in seeds)}
+        against = [arm for arm in declared["baselines"] if arm in there]
+        compared, of = " ".join([*map(str, single), *seeds]), out / "evaluation" / f"{name}.runs"
+        if not of.exists() or of.read_text("utf-8") != compared:
+            shutil.rmtree(out / "evaluation" / name, ignore_errors=True)
+            of.parent.mkdir(exist_ok=True)
+            of.write_text(compared, "utf-8")
         _stage(plan, f"evaluation/{name}/results.json", "pyserini_sdr.evaluate", "--qrels", qrels, "--runs", *single,
                "--names", *names, *(["--seeds", *seeds] if seeds else []), "--baseline", *against, "--metrics",
                "nDCG@10", "RR@10", "R@100", "--equivalence-margin", declared["equivalent"],
@@ -349,8 +295,8 @@ def _record(plan: Plan) -> None:
             "machine": {"platform": platform.platform(), "cores": len(os.sched_getaffinity(0))},
             "versions": versions(),
             "costs": read_json(costs) if costs.exists() else {},
-            "best": {a.name: _best(plan, a) for a in plan.arms if a.headline and _complete(plan, a)},
-            "runs": _finished(plan),
+            "best": {a.name: best for a in plan.arms if a.headline and (best := plan.best(a)) is not None},
+            "runs": plan.finished(),
             "evaluations": {
                 path.parent.name: _evaluation(read_json(path)["results"])
                 for path in sorted((plan.output / "evaluation").glob("*/results.json"))
@@ -378,11 +324,6 @@ def _evaluation(found: dict[str, Any]) -> dict[str, Any]:
 
 def _tuned(found: dict[str, Any]) -> dict[str, Any]:
     return {key: found[key] for key in ("rule", "options")}
-
-
-def _complete(plan: Plan, arm: Arm) -> bool:
-    found = _on_dev(plan, arm)
-    return all(json.dumps(point) in found for point in arm.points())
 
 
 if __name__ == "__main__":

@@ -65,15 +65,17 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def runs_of(experiment: dict[str, Any], arm: str, seed: int | None = 0) -> list[dict[str, Any]]:
-    return [run for run in experiment["runs"] if run["arm"] == arm and seed in (None, run["seed"])]
+def runs_of(experiment: dict[str, Any], arm: str, *, all_seeds: bool = False) -> list[dict[str, Any]]:
+    """The trainings of an arm, with the seed that its grid was tuned with or with all."""
+    first = experiment["experiment"]["seeds"][0]
+    return [run for run in experiment["runs"] if run["arm"] == arm and (all_seeds or run["seed"] == first)]
 
 
 def budget(experiment: dict[str, Any]) -> str:
     """The settings that all arms share."""
     declared = experiment["experiment"]
     flags = ", ".join(f"`{key}` {value}" for key, value in declared["train"].items())
-    dev = next(run["dev"] for run in experiment["runs"] if run["seed"] == 0)
+    dev = next(run["dev"] for run in experiment["runs"] if run["seed"] == declared["seeds"][0])
     return f"{declared['queries']:,} training queries, negatives by {declared['negatives']}; {flags}. Dev: {dev}."
 
 
@@ -160,7 +162,7 @@ def _teacher_seconds(experiment: dict[str, Any]) -> float:
 def _repeated(experiment: dict[str, Any], arm: str) -> list[dict[str, Any]]:
     """The trainings of an arm's best point, all seeds."""
     best = experiment["best"].get(arm)
-    return [run for run in runs_of(experiment, arm, None) if run["point"] == best]
+    return [run for run in runs_of(experiment, arm, all_seeds=True) if run["point"] == best]
 
 
 def _mean_curve(experiment: dict[str, Any], arm: str) -> dict[int, float]:
