@@ -130,6 +130,18 @@ _TABLE: tuple[tuple[str, str, str, str], ...] = (
         "OSAKD, ICME 2021",
     ),
     (
+        "document-targets",
+        "self_distillation:DocumentTargets",
+        "Σ_d P_d log(P_d / Q_d), P = softmax of the documents' similarities to the positive",
+        "ours",
+    ),
+    (
+        "adaptive-softmax",
+        "self_distillation:AdaptiveSoftmax",
+        "infonce with (1 ± s(d+,d))/2 added to the scores of the others",
+        "ours",
+    ),
+    (
         "ctkd",
         "adversarial:CurriculumTemperature",
         "T²·KL at a learned temperature T whose gradient is reversed",

@@ -11,12 +11,15 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity, linear
+from torch.nn.functional import cosine_similarity, linear, normalize
 from torch.utils.checkpoint import checkpoint
 
 from ..core.errors import DataError, UsageError
 from .base import IGNORE, OWN_POS, Loss, LossBatch, Need, Shapes
 from .lists import wide
+
+Targets = Literal["self", "teacher"]
+"""Whose document similarities are the targets: the encoder's as it is trained, or those of the live bi-encoder."""
 
 _CELLS = 2**24
 """Numbers in the largest temporary of `comparative` with kl: 64 MiB in single precision."""
@@ -32,6 +35,16 @@ def student_vectors(batch: LossBatch) -> tuple[Tensor, Tensor]:
 def teacher_vectors(batch: LossBatch) -> tuple[Tensor, Tensor]:
     """(B, Dt) queries and (M, Dt) documents of the teacher, detached, in single precision at least."""
     return wide(feature(batch, "teacher_query").detach()), wide(feature(batch, "teacher_document").detach())
+
+
+def unit_documents(batch: LossBatch, targets: Targets) -> Tensor:
+    """(M, D) unit vectors of the documents: the encoder's own, or those of the live teacher, detached."""
+    return batch.unit_document if targets == "self" else normalize(teacher_vectors(batch)[1], dim=1)
+
+
+def target_needs(targets: Targets) -> frozenset[Need]:
+    """What a loss needs whose targets are similarities of documents."""
+    return frozenset() if targets == "self" else frozenset({Need.TEACHER_VECTORS})
 
 
 def feature(batch: LossBatch, name: str) -> Tensor:

@@ -22,13 +22,15 @@ a "pair" is a query with one of its positives, a "triple" a pair with one of the
 and j over the batch's negatives (row) or triples (column), in the distributed row layout i runs over triples. A cell
 whose negative is `IGNORE` or a positive for the cell's query does not count.
 
-Targets are not detached by default, as in the authors' code: gradients also move p and n through t.
+Targets are not detached by default, as in the authors' code: gradients also move p and n through t. With
+`targets=teacher` s(p,·) in t is that of the live teacher, a copy of the encoder that stays as it was or follows slowly
+(`train --teacher-momentum`): ours, not in the paper.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -37,6 +39,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..core.errors import DataError, UsageError
 from .base import OTHER_NEG, OWN_NEG, OWN_POS, Loss, LossBatch, Need, pairs_with
+from .embeddings import Targets, target_needs, unit_documents
 
 Error = Literal["l1", "l2", "soft"]
 Layout = Literal["row", "column"]
@@ -78,15 +81,17 @@ def _usable(batch: LossBatch, query: Tensor, negative: Tensor) -> Tensor:
 class _Margin(Loss):
     """Common part: the margins, the cells, and their mean; subclasses give the target."""
 
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.NEGATIVES})
+    needs = frozenset({Need.NEGATIVES})
 
-    def __init__(self, *, error: Error, layout: Layout, detach_target: bool) -> None:
+    def __init__(self, *, error: Error, layout: Layout, detach_target: bool, targets: Targets = "self") -> None:
         super().__init__()
-        self.error, self.layout, self.detach_target = error, layout, detach_target
+        self.error, self.layout, self.detach_target, self.targets = error, layout, detach_target, targets
+        self.needs = _Margin.needs | target_needs(targets)
 
     def _target(self, batch: LossBatch, positive: Tensor, negative: Tensor) -> Tensor:
         """t of every positive with every negative: (positives, negatives)."""
-        similarity = batch.unit_document[positive] @ batch.unit_document[negative].T
+        units = unit_documents(batch, self.targets)
+        similarity = units[positive] @ units[negative].T
         target = (similarity + 1) / 2
         return target.detach() if self.detach_target else target
 
@@ -144,12 +149,18 @@ class AdaptiveMargin(_Margin):
         layout: see the module's text; matters only with `in_batch`.
         in_batch: use the negatives of the whole batch for every query.
         detach_target: stop gradients through the target.
+        targets: whose similarities of documents they are, `self` or `teacher` (see the module's text).
     """
 
     def __init__(
-        self, error: Error = "l2", layout: Layout = "row", in_batch: bool = False, detach_target: bool = False
+        self,
+        error: Error = "l2",
+        layout: Layout = "row",
+        in_batch: bool = False,
+        detach_target: bool = False,
+        targets: Targets = "self",
     ) -> None:
-        super().__init__(error=error, layout=layout, detach_target=detach_target)
+        super().__init__(error=error, layout=layout, detach_target=detach_target, targets=targets)
         self.in_batch = in_batch
 
     def forward(self, batch: LossBatch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -159,7 +170,7 @@ class AdaptiveMargin(_Margin):
             negative = cells.negatives if self.layout == "row" else cells.triple_negative
             target = self._target(batch, cells.pair_positive, negative)
         else:
-            units = batch.unit_document
+            units = unit_documents(batch, self.targets)
             target = ((units[cells.triple_positive] * units[cells.triple_negative]).sum(dim=1) + 1) / 2
             target = target.detach() if self.detach_target else target
         return self._mean(margin - target, usable), self._log(_own_margins(batch, cells), target)
@@ -172,10 +183,13 @@ class DistributedMargin(_Margin):
         error: `l1`, `l2` or `soft`.
         layout: `row`: the targets of the margin's own positive; `column`: of the margin's own negative.
         detach_target: stop gradients through the targets.
+        targets: whose similarities of documents they are, `self` or `teacher` (see the module's text).
     """
 
-    def __init__(self, error: Error = "l2", layout: Layout = "row", detach_target: bool = False) -> None:
-        super().__init__(error=error, layout=layout, detach_target=detach_target)
+    def __init__(
+        self, error: Error = "l2", layout: Layout = "row", detach_target: bool = False, targets: Targets = "self"
+    ) -> None:
+        super().__init__(error=error, layout=layout, detach_target=detach_target, targets=targets)
 
     def forward(self, batch: LossBatch) -> tuple[Tensor, dict[str, Tensor]]:
         cells = _Cells(batch)

@@ -268,6 +268,11 @@ class BiEncoder:
             self._packed[dtype] = found
         return self._packed[dtype]
 
+    def weights_changed(self) -> None:
+        """To be called after the backbone's weights were changed: what was made of them is made anew."""
+        self._copies.clear()
+        self._packed.clear()
+
     def _model(self, dtype: torch.dtype) -> nn.Module:
         if dtype == torch.float32:
             return self.backbone

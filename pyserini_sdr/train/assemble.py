@@ -28,6 +28,7 @@ from .data import TrainingData
 from .dev import DevEvaluator
 from .gather import this_rank
 from .lora import with_adapters
+from .momentum import Follower
 from .negatives import Refresh
 from .noise import Noise
 from .options import TrainOptions
@@ -157,6 +158,8 @@ def make_trainer(
     steps = options.max_steps or max(1, math.ceil(options.epochs * per_epoch))
     arguments = _arguments(options, encoder, dev, steps, work)  # from here on processes can wait for each other
     teachers = teachers_of(options, data, losses, encoder.fingerprint)
+    momentum = options.teacher_momentum
+    follower = None if momentum is None else Follower.of(teachers, encoder, momentum)
     if options.teacher_max_length is not None and not any(teachers.models):
         raise UsageError("--teacher-max-length: there is no live teacher")
     if this_rank().index == 0:
@@ -209,7 +212,16 @@ def make_trainer(
     callbacks = [EarlyStoppingCallback(options.patience)] if dev and options.patience else []
     set_seed(options.seed)
     return SdrTrainer(
-        encoder, step, source, dev, arguments, options.precision, callbacks, refresh, options.loss_learning_rate
+        encoder,
+        step,
+        source,
+        dev,
+        arguments,
+        options.precision,
+        callbacks,
+        refresh,
+        options.loss_learning_rate,
+        follower,
     )
 
 

@@ -98,6 +98,13 @@ class TrainOptions:
     teacher_dropout: float = option(
         0.0, help="of live bi-encoder teachers (noisy self-distillation)", check=between(0, 0.9), group="teachers"
     )
+    teacher_momentum: float | None = option(
+        None,
+        help="a live bi-encoder, given as --teacher and --encoder, follows what is trained: this share of its weights "
+        "stays at every step, 0.99 for example (default: frozen)",
+        check=between(0, 1),
+        group="teachers",
+    )
     document_tower: str | None = option(
         None,
         help="frozen encoder of the documents: only queries are learned, and searched in an index made with it",
@@ -214,6 +221,9 @@ class TrainOptions:
             )
         if self.lora_alpha is not None and self.lora_rank is None:
             raise UsageError("--lora-alpha: needs --lora-rank")
+        if self.teacher_momentum is not None and (self.lora_rank is not None or self.document_tower is not None):
+            other = "--lora-rank" if self.lora_rank is not None else "--document-tower"
+            raise UsageError(f"--teacher-momentum: cannot be used with {other}: the whole encoder is followed")
         if self.document_tower is not None:
             for flag, value in (
                 ("--document-prefix", self.document_prefix),

@@ -23,6 +23,7 @@ from .batches import BatchSource
 from .dev import DevEvaluator
 from .gather import sum_gradients
 from .lora import adapter_state, merged
+from .momentum import Follower
 from .negatives import Refresh
 from .step import Step
 
@@ -59,6 +60,7 @@ class SdrTrainer(Trainer):
         refresh: mines new negatives as training goes on.
         loss_learning_rate: of the losses' own parameters: a step of Adam moves a weight by the rate at most, and the
             encoder's would leave them where they began.
+        follower: the teacher that follows the encoder, if one does.
     """
 
     def __init__(
@@ -72,9 +74,10 @@ class SdrTrainer(Trainer):
         callbacks: list[Any],
         refresh: Refresh | None = None,
         loss_learning_rate: float = 1e-3,
+        follower: Follower | None = None,
     ) -> None:
         self.encoder, self.step, self.source, self.dev, self.precision = encoder, step, source, dev, precision
-        self.refresh, self.loss_learning_rate = refresh, loss_learning_rate
+        self.refresh, self.loss_learning_rate, self.follower = refresh, loss_learning_rate, follower
         self.triples, self.mining_seconds = 0, 0.0
         self._began = time.perf_counter()
         self._logged: dict[str, list[float]] = defaultdict(list)
@@ -85,6 +88,8 @@ class SdrTrainer(Trainer):
         )
         self.remove_callback(PrinterCallback)
         self.add_callback(Progress(dev.metric if dev else ""))
+        if follower is not None:
+            self.add_callback(follower)
 
     def get_train_dataloader(self) -> DataLoader:
         """Whole batches, the same on every process: each encodes its share of it (`gather.py`)."""
@@ -188,6 +193,8 @@ class SdrTrainer(Trainer):
             save_file(learned, directory / _LOSS_FILE)
         if adapters := adapter_state(self.encoder.backbone):
             save_file({key: value.contiguous() for key, value in adapters.items()}, directory / _ADAPTER_FILE)
+        if self.follower is not None:
+            self.follower.save(directory)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         directory = Path(resume_from_checkpoint)
@@ -197,6 +204,8 @@ class SdrTrainer(Trainer):
             self.encoder.backbone.load_state_dict(load_weights(directory)[0].state_dict())
         if (directory / _LOSS_FILE).exists():
             self.model.losses.load_state_dict(load_file(directory / _LOSS_FILE))
+        if self.follower is not None:
+            self.follower.load(directory)
 
     def _load_best_model(self) -> None:
         if self.state.best_model_checkpoint is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from .reference import (
     Arrays,
     lists,
@@ -213,6 +215,48 @@ def osakd(a: Arrays, *, k: int = 4, temperature: float = 0.05, documents: str = 
         log_q = log_softmax([s[i, d] / temperature for d in columns])
         chosen = [d == p or near[d] <= count - 1 for d in columns]
         terms.append(-sum(q / count for q, taken in zip(log_q, chosen, strict=True) if taken))
+    return mean(terms)
+
+
+def _closeness(a: Arrays, targets: str, held) -> np.ndarray:
+    """The documents whose similarities are targets."""
+    return a.features["teacher_document"] if targets == "teacher" else (held or a).document
+
+
+def document_targets(
+    a: Arrays,
+    *,
+    temperature: float = 0.05,
+    target_temperature: float = 0.05,
+    documents: str = "batch",
+    targets: str = "self",
+    held=None,
+) -> float | None:
+    s, near, terms = scores(a), _closeness(a, targets, held), []
+    for i, p, rivals in pair_lists(a, documents):
+        columns = [p, *rivals]
+        log_p = log_softmax([similarity(near[p], near[d], "cosine") / target_temperature for d in columns])
+        log_q = log_softmax([s[i, d] / temperature for d in columns])
+        terms.append(sum(math.exp(x) * (x - y) for x, y in zip(log_p, log_q, strict=True)))
+    return mean(terms)
+
+
+def adaptive_softmax(
+    a: Arrays,
+    *,
+    temperature: float = 0.05,
+    alpha: float = 1.0,
+    margin: str = "similarity",
+    documents: str = "batch",
+    targets: str = "self",
+    held=None,
+) -> float | None:
+    s, near, terms = scores(a), _closeness(a, targets, held), []
+    sign = 1 if margin == "similarity" else -1
+    for i, p, rivals in pair_lists(a, documents):
+        margins = [alpha * (1 + sign * similarity(near[p], near[d], "cosine")) / 2 for d in rivals]
+        logits = [s[i, p] / temperature, *((s[i, d] + m) / temperature for d, m in zip(rivals, margins, strict=True))]
+        terms.append(-log_softmax(logits)[0])
     return mean(terms)
 
 

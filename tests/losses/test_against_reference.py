@@ -39,6 +39,8 @@ REFERENCE: dict[str, Callable[..., float | None]] = {
     "nkd": reference_listwise.nkd,
     "tf-nkd": reference_listwise.tf_nkd,
     "osakd": reference_listwise.osakd,
+    "document-targets": reference_listwise.document_targets,
+    "adaptive-softmax": reference_listwise.adaptive_softmax,
     "ar2": reference_listwise.ar2,
     "ctkd": reference_features.ctkd,
     "ca-mkd": reference_features.ca_mkd,

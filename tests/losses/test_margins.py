@@ -11,7 +11,7 @@ import torch
 
 from pyserini_sdr import losses
 from pyserini_sdr.core.errors import DataError, UsageError
-from pyserini_sdr.losses.base import IGNORE, OTHER_NEG, OTHER_POS, OWN_NEG, OWN_POS, LossBatch
+from pyserini_sdr.losses.base import IGNORE, OTHER_NEG, OTHER_POS, OWN_NEG, OWN_POS, LossBatch, Need
 
 # The authors' released loss run on this example, and the row layout by hand; see docs/losses.md.
 GOLDEN = json.loads((Path(__file__).parent / "arm_golden.json").read_text())
@@ -178,6 +178,29 @@ def test_detached_targets_stop_document_gradients_through_the_target():
     other = random_batch(seed=7)
     held, _ = losses.build("distributed-margin", detach_target=True)(other)
     assert not torch.allclose(gradient, torch.autograd.grad(held, other.document)[0])
+
+
+@pytest.mark.parametrize("layout", ["row", "column"])
+@pytest.mark.parametrize(
+    ("kind", "in_batch"), [("adaptive", False), ("adaptive", True), ("distributed", False)], ids=str
+)
+def test_targets_of_a_teacher_are_its_document_similarities(kind, in_batch, layout):
+    """As if the documents in the targets, and only there, were the teacher's."""
+    batch, rng = random_batch(seed=9), np.random.default_rng(2)
+    options = {} if kind == "distributed" else {"in_batch": in_batch}
+    loss = losses.build(f"{kind}-margin", layout=layout, targets="teacher", **options)
+    assert Need.TEACHER_VECTORS in loss.needs
+    its_own = {"teacher_query": batch.query.detach(), "teacher_document": batch.document.detach()}
+    same = LossBatch(batch.query, batch.document, batch.relation, "cosine", None, its_own)
+    assert float(loss(same)[0].detach()) == pytest.approx(by_hand(batch, kind, layout, "l2", in_batch), abs=1e-12)
+    others = {"teacher_query": torch.zeros(4, 3), "teacher_document": torch.tensor(rng.normal(size=(7, 3)))}
+    another = LossBatch(batch.query, batch.document, batch.relation, "cosine", None, others)
+    assert not np.isclose(float(loss(another)[0].detach()), float(loss(same)[0].detach()))
+    taught = losses.build(f"{kind}-margin", layout=layout, detach_target=True, **options)
+    held = torch.autograd.grad(taught(batch)[0], batch.document)[0]  # nothing is learned through the teacher
+    assert torch.allclose(torch.autograd.grad(loss(same)[0], batch.document)[0], held, atol=1e-12)
+    with pytest.raises(DataError, match=r"holds no teacher_query; .* a live bi-encoder"):
+        loss(batch)
 
 
 def test_known_positives_never_serve_as_negatives():
