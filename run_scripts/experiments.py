@@ -140,6 +140,7 @@ def _train(plan: Plan, arm: Arm, point: dict[str, Any], seed: int) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     flags = dict(plan.declared["train"]) | arm.flags
+    flags = {key: plan.encoder if value == "{encoder}" else value for key, value in flags.items()}
     options = list(arm.options)
     for key, value in point.items():
         if key.startswith("--"):

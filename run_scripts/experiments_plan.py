@@ -19,7 +19,7 @@ class Arm:
         name: of the arm.
         loss: words of `--loss`.
         options: of `--loss-option`, the same at every point.
-        flags: of `train`, over the common ones.
+        flags: of `train`, over the common ones; `{encoder}` is the encoder that training starts from.
         grid: `loss option or --flag` → values; every combination is a point.
         teacher: its scores are needed.
         headline: trained with all seeds and tested.

@@ -81,7 +81,8 @@ def budget(experiment: dict[str, Any]) -> str:
 
 def static(experiment: dict[str, Any]) -> str:
     """The sweep of static margins: best on dev, and after the last step."""
-    found = {tuple(run["point"].values()): run for run in runs_of(experiment, "static-margin")}
+    arms = ("static-margin", "static-own", "static-batch")
+    found = {tuple(run["point"].values()): run for arm in arms for run in runs_of(experiment, arm)}
     margins = sorted({margin for margin, *_ in found})
     rows = []
     for in_batch in sorted({in_batch for _, *rest in found for in_batch in rest}):

@@ -50,6 +50,8 @@ def script(name: str) -> ModuleType:
     specification = importlib.util.spec_from_file_location(name, ROOT / "run_scripts" / f"{name}.py")
     assert specification is not None and specification.loader is not None
     module = importlib.util.module_from_spec(specification)
+    if str(ROOT / "run_scripts") not in sys.path:  # as where it is run: scripts import their neighbours
+        sys.path.append(str(ROOT / "run_scripts"))
     sys.modules[name] = module  # dataclasses look their module up
     specification.loader.exec_module(module)
     return module
