@@ -13,9 +13,11 @@ import json
 import re
 import statistics
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from pyserini_sdr.core.tables import markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "results.md"
@@ -58,13 +60,6 @@ def page(text: str) -> str:
     return re.sub(r"<!-- begin ([^>]*?) -->\n.*?<!-- end -->", fill, text, flags=re.DOTALL)
 
 
-def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A markdown table; all columns but the first are numbers."""
-    header = list(header)
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *map(list, rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def runs_of(experiment: dict[str, Any], arm: str, *, all_seeds: bool = False) -> list[dict[str, Any]]:
     """The trainings of an arm, with the seed that its grid was tuned with or with all."""
     first = experiment["experiment"]["seeds"][0]
@@ -89,7 +84,7 @@ def static(experiment: dict[str, Any]) -> str:
         runs = [found[margin, in_batch] for margin in margins]
         name = "in-batch negatives" if in_batch else "own negatives"
         rows.append([name, *(f"{run['best']:.3f}" for run in runs)])
-    return table(["margin", *(f"{margin:g}" for margin in margins)], rows)
+    return markdown_table(["margin", *(f"{margin:g}" for margin in margins)], rows)
 
 
 def grids(experiment: dict[str, Any], names: str) -> str:
@@ -101,7 +96,7 @@ def grids(experiment: dict[str, Any], names: str) -> str:
             curve = [entry[METRIC] for entry in run["curve"]]
             rows.append([f"`{arm}`" + (f" {point}" if point else ""), f"{run['best']:.3f}", str(run["best_step"]),
                          f"{curve[-1]:.3f}", f"{run['best'] - run['untrained']:+.3f}"])  # fmt: skip
-    return table(["arm", "best on dev", "at step", "after the last", "best − untrained"], rows)
+    return markdown_table(["arm", "best on dev", "at step", "after the last", "best − untrained"], rows)
 
 
 def systems(experiment: dict[str, Any], split: str) -> str:
@@ -123,7 +118,7 @@ def systems(experiment: dict[str, Any], split: str) -> str:
         cells += [_difference(found, run["name"], base) for base in against]
         rows.append(cells)
     names = ["nDCG@10 [95 %] ± sd of seeds (seeds)", *measures[1:], *(f"− {base} (p)" for base in against)]
-    return table(["system", *names], rows)
+    return markdown_table(["system", *names], rows)
 
 
 def _difference(found: dict[str, Any], run: str, base: str) -> str:
@@ -152,7 +147,7 @@ def cost(experiment: dict[str, Any]) -> str:
         cells += [_reaches(curve, max(student.values())) for student in students.values()]
         rows.append(cells)
     names = ["seeds", "best mean gain on dev", "CPU s of a training", "with its teacher"]
-    return table(["arm", *names, *(f"triples to reach `{arm}`'s best" for arm in students)], rows)
+    return markdown_table(["arm", *names, *(f"triples to reach `{arm}`'s best" for arm in students)], rows)
 
 
 def _teacher_seconds(experiment: dict[str, Any]) -> float:
