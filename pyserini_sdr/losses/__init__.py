@@ -46,7 +46,7 @@ _TABLE: tuple[tuple[str, str, str, str], ...] = (
     (
         "self-scaled",
         "contrastive:SelfScaled",
-        "full-contrastive or infonce at τ = σ/√(ln n): the spread σ of the encoder's similarities as it starts",
+        "full-contrastive or infonce at τ = σ/√(2 ln n): the spread σ of the encoder's similarities as it starts",
         "ours",
     ),
     (

@@ -84,15 +84,16 @@ class FullContrastive(Loss):
 class SelfScaled(Loss):
     """`full-contrastive` or `infonce` at the scale of the encoder as it starts: no constant to tune.
 
-    τ = σ / √(ln n), where n is the number of documents that a query is held against (the geometric mean over queries)
-    and σ the standard deviation of its similarities to them (pooled over queries), both in the first batch. Normal
-    similarities with that deviation have a softmax at τ whose entropy is ln n − σ²/(2τ²) = ½ ln n: the denominator
-    is spread over √n documents, between all of them (τ → ∞) and the nearest alone (τ → 0). So the loss is the same
-    task for an encoder whose similarities crowd between .8 and 1, as those of raw language models do, and for one that
-    spreads them out. τ then stays: measured anew in every batch it follows the spread down, and a smaller τ asks for
-    less spread, until all vectors are one.
+    τ = σ / √(2 ln n), where n is the number of documents that a query is held against (the geometric mean over queries)
+    and σ the standard deviation of its similarities to them (pooled over queries), both in the first batch. For normal
+    similarities with that deviation this is where the softmax freezes (the random energy model, Derrida 1981): above
+    it, the denominator is spread over a growing share of the documents, below it is the nearest few alone, and to
+    sharpen it further changes little but the size of the gradient. So the loss is the same task for an encoder whose
+    similarities crowd between .8 and 1, as those of raw language models do, and for one that spreads them out. τ then
+    stays: measured anew in every batch it follows the spread down, and a smaller τ asks for less spread, until all
+    vectors are one.
 
-    Ours: none of it is from a paper.
+    Ours: the temperature of a loss has not, to our knowledge, been set so in a paper.
 
     Args:
         rivals: `all`: the denominator of `full-contrastive`; `documents`: that of `infonce`; `auto`: `all` if, in the
@@ -136,7 +137,7 @@ def _pairs_are_closest(batch: LossBatch, lists: Lists) -> bool:
 
 
 def _own_temperature(scores: Tensor, mask: Tensor) -> Tensor:
-    """σ / √(ln n) of the masked cells of (R, L) scores, a scalar; see `SelfScaled`."""
+    """σ / √(2 ln n) of the masked cells of (R, L) scores, a scalar; see `SelfScaled`."""
     count = mask.sum(dim=1)
     if int(count.max()) < 2:
         raise DataError(
@@ -146,7 +147,7 @@ def _own_temperature(scores: Tensor, mask: Tensor) -> Tensor:
     mean = scores.masked_fill(~mask, 0).sum(dim=1) / count
     squares = (scores - mean[:, None]).square().masked_fill(~mask, 0).sum(dim=1)
     variance = (squares / (count - 1)).mean()
-    return (variance / count.to(variance.dtype).log().mean()).sqrt().clamp(min=_LEAST_TEMPERATURE)
+    return (variance / (2 * count.to(variance.dtype).log().mean())).sqrt().clamp(min=_LEAST_TEMPERATURE)
 
 
 def _against_all(batch: LossBatch, lists: Lists, logits: Tensor, temperature: float | Tensor) -> Tensor:

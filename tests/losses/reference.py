@@ -161,7 +161,7 @@ def self_scaled(a: Arrays, *, rivals: str = "auto", held=None) -> float | None:
             logs.append(math.log(len(values)))
     if not variances:
         return None
-    temperature = max(math.sqrt(np.mean(variances) / np.mean(logs)), 1e-4)
+    temperature = max(math.sqrt(np.mean(variances) / (2 * np.mean(logs))), 1e-4)
     if rivals == "auto":
         pairs = list(pair_lists(first, "batch"))
         own = np.mean([s[i, p] for i, p, _ in pairs])

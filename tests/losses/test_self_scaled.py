@@ -24,18 +24,25 @@ def test_temperature_by_hand():
     others = torch.tensor([[False, True, True, True], [True, False, True, True]])
     first = ((0.1 - 0.2) ** 2 + 0 + (0.3 - 0.2) ** 2) / 2
     second = ((0.0 - 0.2) ** 2 + (0.4 - 0.2) ** 2 + 0) / 2
-    expected = math.sqrt((first + second) / 2 / math.log(3))
+    expected = math.sqrt((first + second) / 2 / (2 * math.log(3)))
     assert float(_own_temperature(scores, others)) == pytest.approx(expected, rel=1e-12)
 
 
-def test_half_the_entropy_where_similarities_are_normal():
-    """What the rule is made from: the softmax over n normal similarities at τ has the entropy ½ ln n."""
-    n, rng = 100_000, np.random.default_rng(0)
+def test_where_the_softmax_freezes():
+    """What the rule is made from: ln Σ e^{x/τ} is ln n + σ²/(2τ²) above that temperature, the nearest one's below."""
+    n, rng = 200_000, np.random.default_rng(0)
     scores = torch.from_numpy(0.9 + 0.01 * rng.standard_normal((1, n)))
-    temperature = _own_temperature(scores, torch.ones(1, n, dtype=torch.bool))
-    log_p = torch.log_softmax(scores / temperature, dim=1)
-    entropy = float(-(log_p.exp() * log_p).sum())
-    assert entropy == pytest.approx(0.5 * math.log(n), rel=0.06)  # an equation of large n: 5 % short at this one
+    temperature = float(_own_temperature(scores, torch.ones(1, n, dtype=torch.bool)))
+
+    def free_energy(tau: float) -> float:
+        return float(torch.logsumexp((scores - 0.9) / tau, dim=1))
+
+    for tau in (2 * temperature, 1.5 * temperature):
+        assert free_energy(tau) == pytest.approx(math.log(n) + 0.01**2 / (2 * tau**2), rel=0.01)
+    nearest = float((scores - 0.9).max())
+    for tau in (temperature / 2, temperature / 4):
+        assert free_energy(tau) == pytest.approx(nearest / tau, rel=0.04)
+    assert nearest == pytest.approx(temperature * 2 * math.log(n), rel=0.15)  # √(2 ln n) σ: an equation of large n
 
 
 @pytest.mark.parametrize("rivals", RIVALS)
