@@ -1,8 +1,7 @@
 """The processes of a job under `torchrun`, as far as each has to know of the others when one ends.
 
-torchrun ends all of them when one fails, and reports it at length. The user is to read one line that says why. Processes
-of one machine share the folder that torchrun makes for their error files. Each holds a lock on a file of its own there
-for as long as it lives, by which the others see who has died; the first that has something to say takes the word.
+torchrun ends all of them when one fails, and reports it at length; the user is to read one line that says why. The
+processes of a machine share the folder that torchrun makes for their error files. Each holds a lock on a file there for as long as it lives, by which the others see who has died; the first that has something to say takes the word.
 
 ATTEMPT/process-N      locked while process N lives; not empty if it has ended by itself, for whatever reason
 ATTEMPT/word           who says why the job has ended

@@ -34,7 +34,7 @@ WITH_JAVA = (
 )
 EVALUATE = "evaluate --qrels collection/qrels.test.txt --topics collection/topics.test.tsv --output evaluation --runs"
 MANIFESTS = ("sdr_train.json", "sdr_index.json", ".trec.json", ".jsonl.json", "results.json", "train_log.json")
-TOLD_APART = ("created", "cost", "seconds", "memory")
+TOLD_APART = ("created", "cost", "second", "seconds", "memory", "memory_bytes")
 """Keys of manifests and logs, or ends of them, that tell when and at what cost; whatever is below them may differ."""
 
 

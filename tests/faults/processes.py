@@ -3,7 +3,8 @@
     python -m tests.faults.processes --output table.md
 
 After each kill the launcher has to end within a minute with a status that is not 0, exactly one line has to say which
-process has died, and the same command has to end with the result of an undisturbed run: weights to 1e-6, bytes of an index.
+process has died, and the same command has to end with the result of an undisturbed run: weights to 1e-6, an index byte
+by byte.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ def make_material(folder: Path) -> Path:
     """See `material.make_material`; in a process of its own, as that works in the current directory."""
     make_tiny_encoder(folder / "encoder")
     (folder / "m").mkdir()
-    code = "import sys, pathlib; from tests.faults.material import make_material as make; make(*map(pathlib.Path, sys.argv[1:]))"
+    code = "import sys, pathlib as p, tests.faults.material as m; m.make_material(*map(p.Path, sys.argv[1:]))"
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code, str(folder / "m"), str(folder / "encoder")]
     subprocess.run(command, cwd=folder / "m", env=environment, check=True, capture_output=True)
@@ -125,7 +126,9 @@ def make_material(folder: Path) -> Path:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults.processes", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults.processes", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("--output", type=Path, help="where to write the table")
     options = parser.parse_args()
     lines, bad = ["| command | moment | rank 0 | rank 1 |", "|---|---|---|---|"], 0
