@@ -1,7 +1,8 @@
 """The processes of a job under `torchrun`, as far as each has to know of the others when one ends.
 
 torchrun ends all of them when one fails, and reports it at length; the user is to read one line that says why. The
-processes of a machine share the folder that torchrun makes for their error files. Each holds a lock on a file there for as long as it lives, by which the others see who has died; the first that has something to say takes the word.
+processes of a machine share the folder that torchrun makes for their error files. Each holds a lock on a file in it for
+as long as it lives, by which the others see who has died; the first that has something to say takes the word.
 
 ATTEMPT/process-N      locked while process N lives; not empty if it has ended by itself, for whatever reason
 ATTEMPT/word           who says why the job has ended
@@ -52,6 +53,7 @@ class Job:
     size: int
     folder: Path | None
     _lock: int | None = None
+    _hears: bool = False
     _heard: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
@@ -75,6 +77,8 @@ class Job:
                 self._lock = os.open(hidden, os.O_CREAT | os.O_RDWR, 0o600)
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 hidden.rename(self.folder / f"process-{self.index}")  # nobody sees it without its lock
+        self._hears = True
+        signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self._interrupted)
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
@@ -83,6 +87,7 @@ class Job:
 
     def leave(self) -> None:
         """Tells the others that this process ends by itself."""
+        self._end()
         if self._lock is not None:
             with contextlib.suppress(OSError):
                 os.pwrite(self._lock, b"ended", 0)
@@ -108,6 +113,7 @@ class Job:
 
     def say(self, message: str) -> None:
         """Prints the line that says why, unless another process has said it."""
+        self._end()
         close_bars()
         if not self.takes_word():
             return
@@ -166,6 +172,13 @@ class Job:
             return False
         finally:
             os.close(handle)
+
+    def _end(self) -> None:
+        """From here on the process is ending: a signal to do so must not cut its message, nor make one of its own."""
+        self._heard.set()
+        if self._hears and threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)
 
     def _interrupted(self, *_: object) -> None:
         self._heard.set()
