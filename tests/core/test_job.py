@@ -84,6 +84,16 @@ def test_who_has_died_is_said_by_one_that_is_told_to_stop(tmp_path: Path, waits:
     assert time.monotonic() - begin < 20
 
 
+def test_an_interrupt_is_said_once(tmp_path: Path) -> None:
+    processes = start(tmp_path, "wait", "wait in C")
+    for process in processes:
+        assert process.stdout is not None and process.stdout.readline() == "waiting\n"
+    for process in processes:  # a terminal tells all of them
+        process.send_signal(signal.SIGINT)
+    assert "".join(process.communicate(timeout=30)[1] for process in processes) == "interrupted\n"
+    assert [process.returncode for process in processes] == [130, 130]
+
+
 def test_nothing_is_said_if_nobody_has_died(tmp_path: Path) -> None:
     processes = start(tmp_path, "wait", "wait")
     for process in processes:

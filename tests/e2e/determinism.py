@@ -1,6 +1,6 @@
 """How far results differ where they are not the same bytes: threads, processes, precision, batches, index types.
 
-    python -m tests.e2e.determinism --collection DIR --groups FILE --encoder NAME --output table.md
+    python -m tests.e2e.determinism --collection DIR --groups FILE --index INDEX --output table.md
 
 Prints the table of docs/trust.md. What is the same in any case is checked by `test_determinism.py`.
 """
@@ -30,11 +30,16 @@ class Place:
     Args:
         folder: where.
         collection, groups, encoder: of the command line.
+        index: flat, of the encoder.
         steps: of a training.
+        shards: one of so many parts of the corpus is encoded.
     """
 
-    def __init__(self, folder: Path, collection: Path, groups: Path, encoder: str, steps: int) -> None:
-        self.folder, self.collection, self.groups, self.encoder, self.steps = folder, collection, groups, encoder, steps
+    def __init__(
+        self, folder: Path, *, collection: Path, groups: Path, encoder: str, index: Path, steps: int, shards: int
+    ) -> None:
+        self.folder, self.collection, self.groups, self.encoder = folder, collection, groups, encoder
+        self.index, self.steps, self.shards = index, steps, shards
 
     def run(self, name: str, *words: object, threads: int = 1, processes: int = 1) -> None:
         """`python -m pyserini_sdr.NAME`, or `torchrun` of it; strings hash otherwise every time."""
@@ -50,14 +55,15 @@ class Place:
 
     def train(self, output: str, *more: object, threads: int = 1, processes: int = 1) -> Path:
         words = ["--collection", self.collection, "--groups", self.groups, "--encoder", self.encoder]
-        words += ["--max-steps", self.steps, "--batch-size", 16, "--dev-split", "none", "--output", output]
+        words += ["--max-steps", self.steps, "--batch-size", 8, "--dev-split", "none", "--output", output]
         precision = () if "--precision" in more else ("--precision", "fp32")
         self.run("train", *words, *precision, *more, threads=threads, processes=processes)
         return self.folder / output
 
     def encode(self, output: str, encoder: str, *more: object, threads: int = 1, precision: str = "fp32") -> np.ndarray:
         """Vectors (n, dim) of the corpus."""
-        words = ["input", "--corpus", self.collection, "output", "--embeddings", output, "--to-faiss", *more]
+        words = ["input", "--corpus", self.collection, "--shard-id", 0, "--shard-num", self.shards]
+        words += ["output", "--embeddings", output, "--to-faiss", *more]
         self.run("encode", *words, "encoder", "--encoder", encoder, "--precision", precision, threads=threads)
         return vectors_of(self.folder / output)
 
@@ -141,7 +147,7 @@ def encoding(place: Place, queries: np.ndarray) -> list[Row]:
     bf16 = f"bf16{'' if has_bf16() else ' (emulated here)'}"
     found = {
         "2 threads instead of 1": place.encode("encode-threads", "once", threads=2),
-        "`--chunk-size 512`": place.encode("encode-chunks", "once", "--chunk-size", 512),
+        "`--chunk-size 64`": place.encode("encode-chunks", "once", "--chunk-size", 64),
         "`--batch-size 8`": place.encode("encode-batches", "once", "--batch-size", 8),
         "by the encoder trained with 2 threads": place.encode("encode-trained", "threads"),
         bf16: place.encode("encode-bf16", "once", precision="bf16"),
@@ -151,12 +157,12 @@ def encoding(place: Place, queries: np.ndarray) -> list[Row]:
 
 def indexes(place: Place, queries: np.ndarray) -> list[Row]:
     """Indexes of the same vectors, built by one and by two threads."""
-    exact, rows = top(vectors_of(place.folder / "flat"), queries), []
+    exact, rows = top(vectors_of(place.index), queries), []
     for kind in ("hnsw", "ivf", "ivf-pq", "pq", "opq", "sq8"):
         built = {}
         for threads, attempt in ((1, 0), (1, 1), (2, 0), (2, 1)):
             output = f"{kind}-{threads}-{attempt}"
-            words = ["build", "--input", "flat", "--output", output, "--type", kind, "--eval-queries", 0]
+            words = ["build", "--input", place.index, "--output", output, "--type", kind, "--eval-queries", 0]
             place.run("index", *words, "--threads", threads)
             built[threads, attempt] = place.folder / output
         for what, one, other in (
@@ -188,8 +194,11 @@ def measure(place: Place) -> list[Row]:
     from pyserini_sdr.model.encoder import BiEncoder
 
     topics = list(Collection.open(place.collection).topics("test").values())
-    queries = BiEncoder.load(place.folder / "once", device="cpu", precision="fp32").encode_queries(topics)
-    return [*rows, *encoding(place, queries), *indexes(place, queries)]
+    trained, start = (
+        BiEncoder.load(name, device="cpu", precision="fp32").encode_queries(topics)
+        for name in (str(place.folder / "once"), place.encoder)
+    )
+    return [*rows, *encoding(place, trained), *indexes(place, start)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -197,12 +206,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--collection", type=Path, required=True, help="collection with topics of `test`")
     parser.add_argument("--groups", type=Path, required=True, help="training groups")
     parser.add_argument("--encoder", default="all-MiniLM-L6-v2", help="where training starts")
-    parser.add_argument("--steps", type=int, default=12, help="of each training")
+    parser.add_argument("--index", type=Path, required=True, help="flat index of that encoder")
+    parser.add_argument("--steps", type=int, default=6, help="of each training (default: 6)")
+    parser.add_argument("--shards", type=int, default=8, help="an N-th of the corpus is encoded (default: 8)")
     parser.add_argument("--output", type=Path, help="where to write the table")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="sdr-determinism-") as name:
         place = Place(
-            Path(name), options.collection.resolve(), options.groups.resolve(), options.encoder, options.steps
+            Path(name),
+            collection=options.collection.resolve(),
+            groups=options.groups.resolve(),
+            encoder=options.encoder,
+            index=options.index.resolve(),
+            steps=options.steps,
+            shards=options.shards,
         )
         rows = measure(place)
     text = "\n".join(["| what differs | how far |", "|---|---|", *(f"| {what} | {found} |" for what, found in rows)])
