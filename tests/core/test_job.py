@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,9 +46,10 @@ main(Work(), "pyserini_sdr.work", sys.argv[1:])
 """
 
 
-def start(folder: Path, *what: str) -> list[subprocess.Popen[str]]:
+@contextmanager
+def started(folder: Path, *what: str) -> Iterator[list[subprocess.Popen[str]]]:
     """A process for each word, as `torchrun` would start them."""
-    processes = []
+    processes: list[subprocess.Popen[str]] = []
     for rank in range(len(what)):
         (folder / str(rank)).mkdir(parents=True, exist_ok=True)
         environment = os.environ | {
@@ -58,49 +61,56 @@ def start(folder: Path, *what: str) -> list[subprocess.Popen[str]]:
         command = [sys.executable, "-c", WORK, *what]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         processes.append(subprocess.Popen(command, env=environment, text=True, **pipes))
-    return processes
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
 
 
 def test_an_error_of_all_is_said_once(tmp_path: Path) -> None:
-    processes = start(tmp_path, "refuse", "refuse", "refuse")
-    said = "".join(process.communicate()[1] for process in processes)
-    assert said == "error: --times: too often\n"
-    assert [process.returncode for process in processes] == [2, 2, 2]
-    reports = [json.loads(path.read_text())["message"] for path in tmp_path.glob("*/error.json")]
-    assert reports == ["error: --times: too often"]
+    with started(tmp_path, "refuse", "refuse", "refuse") as processes:
+        said = "".join(process.communicate()[1] for process in processes)
+        assert said == "error: --times: too often\n"
+        assert [process.returncode for process in processes] == [2, 2, 2]
+        reports = [json.loads(path.read_text())["message"] for path in tmp_path.glob("*/error.json")]
+        assert reports == ["error: --times: too often"]
 
 
 @pytest.mark.parametrize("waits", ["wait", "wait in C"])
 def test_who_has_died_is_said_by_one_that_is_told_to_stop(tmp_path: Path, waits: str) -> None:
     """The third one has ended by itself, and is not among the dead."""
-    first, second, third = start(tmp_path, waits, "die", "nothing")
-    assert first.stdout is not None and first.stdout.readline() == "waiting\n"
-    assert third.wait() == 0 and second.wait() == -signal.SIGKILL
-    begin = time.monotonic()
-    first.send_signal(signal.SIGTERM)
-    said = first.communicate(timeout=30)[1]
-    assert said.startswith("error: rank 1 of 3 has died") and said.endswith("give the same command again to go on\n")
-    assert said.count("\n") == 1 and first.returncode == 143
-    assert time.monotonic() - begin < 20
+    with started(tmp_path, waits, "die", "nothing") as (first, second, third):
+        assert first.stdout is not None and first.stdout.readline() == "waiting\n"
+        assert third.wait() == 0 and second.wait() == -signal.SIGKILL
+        begin = time.monotonic()
+        first.send_signal(signal.SIGTERM)
+        said = first.communicate(timeout=30)[1]
+        assert said.startswith("error: rank 1 of 3 has died") and said.endswith(
+            "give the same command again to go on\n"
+        )
+        assert said.count("\n") == 1 and first.returncode == 143
+        assert time.monotonic() - begin < 20
 
 
 def test_an_interrupt_is_said_once(tmp_path: Path) -> None:
-    processes = start(tmp_path, "wait", "wait in C")
-    for process in processes:
-        assert process.stdout is not None and process.stdout.readline() == "waiting\n"
-    for process in processes:  # a terminal tells all of them
-        process.send_signal(signal.SIGINT)
-    assert "".join(process.communicate(timeout=30)[1] for process in processes) == "interrupted\n"
-    assert [process.returncode for process in processes] == [130, 130]
+    with started(tmp_path, "wait", "wait in C") as processes:
+        for process in processes:
+            assert process.stdout is not None and process.stdout.readline() == "waiting\n"
+        for process in processes:  # a terminal tells all of them
+            process.send_signal(signal.SIGINT)
+        assert "".join(process.communicate(timeout=30)[1] for process in processes) == "interrupted\n"
+        assert [process.returncode for process in processes] == [130, 130]
 
 
 def test_nothing_is_said_if_nobody_has_died(tmp_path: Path) -> None:
-    processes = start(tmp_path, "wait", "wait")
-    for process in processes:
-        assert process.stdout is not None and process.stdout.readline() == "waiting\n"
-        process.send_signal(signal.SIGTERM)
-    assert [process.communicate()[1] for process in processes] == ["", ""]
-    assert [process.returncode for process in processes] == [143, 143]
+    with started(tmp_path, "wait", "wait") as processes:
+        for process in processes:
+            assert process.stdout is not None and process.stdout.readline() == "waiting\n"
+            process.send_signal(signal.SIGTERM)
+        assert [process.communicate()[1] for process in processes] == ["", ""]
+        assert [process.returncode for process in processes] == [143, 143]
 
 
 def test_one_process_alone_always_speaks(capsys: pytest.CaptureFixture[str]) -> None:
