@@ -62,11 +62,15 @@ def die_at(target: str, number: int) -> None:
     replace(target, lambda _, calls: os.kill(os.getpid(), signal.SIGKILL) if calls == number else None)
 
 
-if __name__ == "__main__":
-    rank, moment, command, *words = sys.argv[1:]
+def run(rank: str, moment: str, command: str, *words: str) -> None:
+    """The command, in a process that dies at a moment if it is that one."""
     if os.environ["RANK"] == rank:
         die_at(*MOMENTS[command][moment])
     elif command == "encode":  # or it may take all chunks before the other has begun
         replace("encode.engine:compute", lambda *_: time.sleep(0.5))
     sys.argv = [command, *words]
     main(import_module(f"pyserini_sdr.{command}.__main__").COMMAND, f"pyserini_sdr.{command}", words)
+
+
+if __name__ == "__main__":
+    run(*sys.argv[1:])
