@@ -12,10 +12,12 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+
+from pyserini_sdr.index.__main__ import COMMAND as INDEX
 
 from ..conftest import ROOT
 
@@ -141,9 +143,9 @@ def has_bf16() -> bool:
     return document_dtype("auto", torch.device("cpu")) == torch.bfloat16
 
 
-def encoding(place: Place, queries: np.ndarray) -> list[Row]:
-    """Encodings against one of one thread."""
-    once = place.encode("flat", "once")
+def encoding(place: Place) -> list[Row]:
+    """Encodings with what `training` has made, against one of one thread."""
+    once, queries = place.encode("flat", "once"), topics_of(place, place.folder / "once")
     bf16 = f"bf16{'' if has_bf16() else ' (emulated here)'}"
     found = {
         "2 threads instead of 1": place.encode("encode-threads", "once", threads=2),
@@ -155,16 +157,16 @@ def encoding(place: Place, queries: np.ndarray) -> list[Row]:
     return [(f"encode, {what}", vectors_apart(once, vectors, queries)) for what, vectors in found.items()]
 
 
-def indexes(place: Place, queries: np.ndarray) -> list[Row]:
-    """Indexes of the same vectors, built by one and by two threads."""
+def indexes(place: Place) -> list[Row]:
+    """Indexes of the same vectors, built by one and by two threads, in this process."""
+    queries = topics_of(place, place.encoder)
     exact, rows = top(vectors_of(place.index), queries), []
     for kind in ("hnsw", "ivf", "ivf-pq", "pq", "opq", "sq8"):
         built = {}
         for threads, attempt in ((1, 0), (1, 1), (2, 0), (2, 1)):
-            output = f"{kind}-{threads}-{attempt}"
-            words = ["build", "--input", place.index, "--output", output, "--type", kind, "--eval-queries", 0]
-            place.run("index", *words, "--threads", threads)
-            built[threads, attempt] = place.folder / output
+            output = built[threads, attempt] = place.folder / f"{kind}-{threads}-{attempt}"
+            words = ["--input", place.index, "--output", output, "--type", kind, "--threads", threads]
+            INDEX.execute("index", ["build", *map(str, words), "--eval-queries", "0"])
         for what, one, other in (
             ("1 thread, twice", (1, 0), (1, 1)),
             ("2 threads, twice", (2, 0), (2, 1)),
@@ -187,18 +189,19 @@ def indexes_apart(one: Path, other: Path, queries: np.ndarray, exact: np.ndarray
     )
 
 
-def measure(place: Place) -> list[Row]:
-    """All rows of the table."""
-    rows = training(place)
+def topics_of(place: Place, encoder: str | Path) -> np.ndarray:
+    """(topics, dim) vectors of the test topics."""
     from pyserini_sdr.data.collection import Collection
     from pyserini_sdr.model.encoder import BiEncoder
 
     topics = list(Collection.open(place.collection).topics("test").values())
-    trained, start = (
-        BiEncoder.load(name, device="cpu", precision="fp32").encode_queries(topics)
-        for name in (str(place.folder / "once"), place.encoder)
-    )
-    return [*rows, *encoding(place, trained), *indexes(place, start)]
+    return BiEncoder.load(str(encoder), device="cpu", precision="fp32").encode_queries(topics)
+
+
+PARTS: dict[str, Callable[[Place], list[Row]]] = {
+    "models": lambda place: [*training(place), *encoding(place)],
+    "indexes": indexes,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -209,6 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--index", type=Path, required=True, help="flat index of that encoder")
     parser.add_argument("--steps", type=int, default=6, help="of each training (default: 6)")
     parser.add_argument("--shards", type=int, default=8, help="an N-th of the corpus is encoded (default: 8)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="of the table (default: all)")
     parser.add_argument("--output", type=Path, help="where to write the table")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="sdr-determinism-") as name:
@@ -221,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             steps=options.steps,
             shards=options.shards,
         )
-        rows = measure(place)
+        rows = [row for part in options.parts for row in PARTS[part](place)]
     text = "\n".join(["| what differs | how far |", "|---|---|", *(f"| {what} | {found} |" for what, found in rows)])
     print(text)
     if options.output:

@@ -64,6 +64,11 @@ class Ended:
         """Our lines, without those that the launcher's report quotes."""
         return [line for line in re.split(r"[\n\r]", self.said) if line.startswith(("error: ", "interrupted"))]
 
+    @property
+    def tracebacks(self) -> int:
+        """How many there are; torch puts a rank before those of a process, and the agent a time before what it logs."""
+        return len(re.findall(r"^(\[rank\d+\]: ?)?Traceback", self.said, re.MULTILINE))
+
 
 def torchrun(*words: str, folder: Path, processes: int = 2) -> Ended:
     """`torchrun -m WORDS` in a folder."""
@@ -167,8 +172,8 @@ def strike(
         wrong.append(f"says {ended.errors}")
     if "give the same command again" not in "".join(ended.errors):
         wrong.append("does not say how to go on")
-    if ended.said.count("Traceback") != 1:  # the launcher's own
-        wrong.append(f"{ended.said.count('Traceback')} tracebacks: {ended.said[-3000:]}")
+    if ended.tracebacks != 1:  # the launcher's own
+        wrong.append(f"{ended.tracebacks} tracebacks: {ended.said[-3000:]}")
     again = launch(f"pyserini_sdr.{command}", *words, folder=material)
     if again.status:
         return [*wrong, f"given again it ends with {again.status}: {again.said[-2000:]}"]

@@ -30,7 +30,7 @@ def test_an_error_is_said_once(material: Path, tmp_path: Path) -> None:
     (tmp_path / "full" / "precious.txt").write_text("mine")
     ended = torchrun("pyserini_sdr.train", *words_of("train", tmp_path / "full"), folder=material)
     assert ended.status != 0 and len(ended.errors) == 1 and "not empty" in ended.errors[0]
-    assert ended.said.count("Traceback") == 1  # the launcher's own
+    assert ended.tracebacks == 1  # the launcher's own
 
 
 @pytest.mark.faults
