@@ -12,8 +12,10 @@ from datetime import timedelta
 from ..core.errors import SdrError
 from ..core.job import Job, world
 
-_BROKEN = re.compile(r"gloo|nccl|connection (closed|reset|refused)|broken pipe|socket|TCPStore", re.IGNORECASE)
-"""In what torch says when another process has gone."""
+_GONE = re.compile(
+    r"(closed|reset) by peer|connection (refused|was likely closed)|broken pipe|timed out|remote (process|worker)", re.I
+)
+"""In what gloo says when another process has gone; the store and NCCL have errors of their own."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def _gone_in_words() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not _BROKEN.search(str(error)):
+        dist = sys.modules.get("torch.distributed")
+        if not _GONE.search(str(error)) and not (dist is not None and isinstance(error, dist.DistError)):
             raise
         raise SdrError(Job.of_environment().obituary(wait=True)) from error

@@ -54,12 +54,11 @@ def gather_rows(own: Tensor, count: int) -> Tensor:
     return torch.cat(rows)
 
 
-def agreed(value: float) -> float:
+def agreed(value: float, device: torch.device) -> float:
     """The first process's value, on every process: what follows from it must be the same for all."""
     if world_size() == 1:
         return value
-    held = torch.tensor(value, dtype=torch.float64)
-    held = held.cuda() if dist.get_backend() == "nccl" else held
+    held = torch.tensor(value, dtype=torch.float64, device=device)
     dist.broadcast(held, 0)
     return float(held)
 

@@ -151,7 +151,7 @@ class SdrTrainer(Trainer):
         start = time.perf_counter()
         with attention(self.encoder.backbone, "inference", on_cpu=self.args.use_cpu):
             value = self.dev(self.encoder.backbone, self.encoder.tokenizer, self.encoder.spec, self.precision)
-        value = agreed(value)
+        value = agreed(value, self.encoder.device)
         seconds = time.perf_counter() - start
         self._began += seconds
         metrics = {f"eval_{self.dev.metric}": value, "eval_seconds": round(seconds, 2)}
