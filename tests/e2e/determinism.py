@@ -13,11 +13,18 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 
+import faiss
 import numpy as np
+import torch
+from safetensors.numpy import load_file
 
-from pyserini_sdr.index.__main__ import COMMAND as INDEX
+from pyserini_sdr.data.collection import Collection
+from pyserini_sdr.model.device import document_dtype
+from pyserini_sdr.model.encoder import BiEncoder
+from pyserini_sdr.model.names import resolve_encoder
 
 from ..conftest import ROOT
 
@@ -44,20 +51,20 @@ class Place:
         self.index, self.steps, self.shards = index, steps, shards
 
     def run(self, name: str, *words: object, threads: int = 1, processes: int = 1) -> None:
-        """`python -m pyserini_sdr.NAME`, or `torchrun` of it; strings hash otherwise every time."""
-        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-        command = [sys.executable, *(launcher if processes > 1 else ()), "-m", f"pyserini_sdr.{name}"]
-        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
-        environment.pop("PYTHONHASHSEED", None)
-        done = subprocess.run(
-            [*command, *map(str, words)], cwd=self.folder, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, f"{name} {words}\n{done.stderr[-3000:]}"
+        """`python -m pyserini_sdr.NAME` in this process, or `torchrun` of it."""
         print(name, *words[-4:], file=sys.stderr, flush=True)
+        if processes == 1:
+            torch.set_num_threads(threads)
+            import_module(f"pyserini_sdr.{name}.__main__").COMMAND.execute(name, [*map(str, words)])
+            return
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
+        subprocess.run([*command, "-m", f"pyserini_sdr.{name}", *map(str, words)], env=environment, check=True)
 
     def train(self, output: str, *more: object, threads: int = 1, processes: int = 1) -> Path:
         words = ["--collection", self.collection, "--groups", self.groups, "--encoder", self.encoder]
-        words += ["--max-steps", self.steps, "--batch-size", 8, "--dev-split", "none", "--output", output]
+        words += ["--max-steps", self.steps, "--batch-size", 8, "--dev-split", "none", "--max-length", 64]
+        words += ["--output", self.folder / output]
         precision = () if "--precision" in more else ("--precision", "fp32")
         self.run("train", *words, *precision, *more, threads=threads, processes=processes)
         return self.folder / output
@@ -65,22 +72,20 @@ class Place:
     def encode(self, output: str, encoder: str, *more: object, threads: int = 1, precision: str = "fp32") -> np.ndarray:
         """Vectors (n, dim) of the corpus."""
         words = ["input", "--corpus", self.collection, "--shard-id", 0, "--shard-num", self.shards]
-        words += ["output", "--embeddings", output, "--to-faiss", *more]
-        self.run("encode", *words, "encoder", "--encoder", encoder, "--precision", precision, threads=threads)
+        words += ["output", "--embeddings", self.folder / output, "--to-faiss", *more]
+        self.run(
+            "encode", *words, "encoder", "--encoder", self.folder / encoder, "--precision", precision, threads=threads
+        )
         return vectors_of(self.folder / output)
 
 
 def vectors_of(index: Path) -> np.ndarray:
-    import faiss
-
     found = faiss.read_index(str(index / "index"))
     return found.reconstruct_n(0, found.ntotal)
 
 
 def weights_apart(one: Path, other: Path) -> str:
     """The largest difference of two checkpoints' weights."""
-    from safetensors.numpy import load_file
-
     left, right = (load_file(path / "model.safetensors") for path in (one, other))
     most = max(float(np.abs(left[key] - right[key]).max()) for key in left)
     return "identical" if most == 0 else f"weights by {most:.1e} at most"
@@ -126,8 +131,6 @@ def training(place: Place) -> list[Row]:
             weights_apart(once, place.train("bf16", "--precision", "bf16")),
         ),
     ]
-    from pyserini_sdr.model.names import resolve_encoder
-
     rows.append(
         ("for comparison: what the training has changed", weights_apart(once, resolve_encoder(place.encoder).directory))
     )
@@ -136,10 +139,6 @@ def training(place: Place) -> list[Row]:
 
 def has_bf16() -> bool:
     """Whether the processor computes in bf16, by which `--precision auto` decides."""
-    import torch
-
-    from pyserini_sdr.model.device import document_dtype
-
     return document_dtype("auto", torch.device("cpu")) == torch.bfloat16
 
 
@@ -161,12 +160,12 @@ def indexes(place: Place) -> list[Row]:
     """Indexes of the same vectors, built by one and by two threads, in this process."""
     queries = topics_of(place, place.encoder)
     exact, rows = top(vectors_of(place.index), queries), []
-    for kind in ("hnsw", "ivf", "ivf-pq", "pq", "opq", "sq8"):
+    for kind in ("hnsw", "ivf", "ivf-pq", "pq", "sq8"):
         built = {}
         for threads, attempt in ((1, 0), (1, 1), (2, 0), (2, 1)):
             output = built[threads, attempt] = place.folder / f"{kind}-{threads}-{attempt}"
             words = ["--input", place.index, "--output", output, "--type", kind, "--threads", threads]
-            INDEX.execute("index", ["build", *map(str, words), "--eval-queries", "0"])
+            place.run("index", "build", *words, "--eval-queries", 0)
         for what, one, other in (
             ("1 thread, twice", (1, 0), (1, 1)),
             ("2 threads, twice", (2, 0), (2, 1)),
@@ -177,8 +176,6 @@ def indexes(place: Place) -> list[Row]:
 
 
 def indexes_apart(one: Path, other: Path, queries: np.ndarray, exact: np.ndarray) -> str:
-    import faiss
-
     if (one / "index").read_bytes() == (other / "index").read_bytes():
         return "identical"
     faiss.omp_set_num_threads(1)
@@ -191,9 +188,6 @@ def indexes_apart(one: Path, other: Path, queries: np.ndarray, exact: np.ndarray
 
 def topics_of(place: Place, encoder: str | Path) -> np.ndarray:
     """(topics, dim) vectors of the test topics."""
-    from pyserini_sdr.data.collection import Collection
-    from pyserini_sdr.model.encoder import BiEncoder
-
     topics = list(Collection.open(place.collection).topics("test").values())
     return BiEncoder.load(str(encoder), device="cpu", precision="fp32").encode_queries(topics)
 
