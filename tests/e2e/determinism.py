@@ -69,13 +69,20 @@ class Place:
         self.run("train", *words, *precision, *more, threads=threads, processes=processes)
         return self.folder / output
 
-    def encode(self, output: str, encoder: str, *more: object, threads: int = 1, precision: str = "fp32") -> np.ndarray:
-        """Vectors (n, dim) of the corpus."""
+    def encode(
+        self,
+        output: str,
+        encoder: str,
+        *more: object,
+        model: Sequence[object] = (),
+        threads: int = 1,
+        precision: str = "fp32",
+    ) -> np.ndarray:
+        """Vectors (n, dim) of a part of the corpus; `more` are flags of the output, `model` of the encoder."""
         words = ["input", "--corpus", self.collection, "--shard-id", 0, "--shard-num", self.shards]
         words += ["output", "--embeddings", self.folder / output, "--to-faiss", *more]
-        self.run(
-            "encode", *words, "encoder", "--encoder", self.folder / encoder, "--precision", precision, threads=threads
-        )
+        words += ["encoder", "--encoder", self.folder / encoder, "--precision", precision, *model]
+        self.run("encode", *words, threads=threads)
         return vectors_of(self.folder / output)
 
 
@@ -149,7 +156,7 @@ def encoding(place: Place) -> list[Row]:
     found = {
         "2 threads instead of 1": place.encode("encode-threads", "once", threads=2),
         "`--chunk-size 64`": place.encode("encode-chunks", "once", "--chunk-size", 64),
-        "`--batch-size 8`": place.encode("encode-batches", "once", "--batch-size", 8),
+        "`--batch-size 8`": place.encode("encode-batches", "once", model=("--batch-size", 8)),
         "by the encoder trained with 2 threads": place.encode("encode-trained", "threads"),
         bf16: place.encode("encode-bf16", "once", precision="bf16"),
     }
