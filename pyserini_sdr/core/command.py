@@ -16,7 +16,7 @@ from typing import Any
 
 from . import options as opt
 from .errors import SdrError, UsageError, unknown
-from .progress import close_bars
+from .job import Job
 from .runtime import share_cores, uncollected
 
 
@@ -88,35 +88,41 @@ class CommandGroup:
 def main(command: Command | CommandGroup | Any, module: str, argv: Sequence[str] | None = None) -> None:
     """Runs a command as a process: one-line errors on standard error, exit status 2 for usage and 1 for failure."""
     prog = f"python -m {module}"
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that temporary files are removed
+    job = Job.of_environment()
+    job.enter()
+    signal.signal(signal.SIGTERM, job.stop)
     share_cores()
     try:
         status = command.execute(prog, list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
     except SdrError as error:
-        status = _fail(f"error: {' '.join(str(error).splitlines())}", error.exit_status)
+        status = _fail(job, f"error: {' '.join(str(error).splitlines())}", error.exit_status)
     except KeyboardInterrupt:
-        status = _fail("interrupted", 130)
+        status = _fail(job, "interrupted", 130)
     except BrokenPipeError:  # `... | head`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except OSError as error:  # a path of the user's that no reader or writer has put into words
         if error.filename is None:
             raise
-        status = _fail(f"error: {error.filename}: {error.strerror or error}", 1)
+        status = _fail(job, f"error: {error.filename}: {error.strerror or error}", 1)
     except MemoryError:
-        status = _fail(_MEMORY, 1)
+        status = _fail(job, _MEMORY, 1)
     except RuntimeError as error:  # torch's, on a GPU and on a CPU
         if not any(words in str(error) for words in ("out of memory", "can't allocate memory")):
             raise
-        status = _fail(_MEMORY, 1)
+        status = _fail(job, _MEMORY, 1)
+    except SystemExit:
+        job.say_who_has_died()
+        raise
+    finally:
+        job.leave()
     sys.exit(status)
 
 
 _MEMORY = "error: out of memory; use smaller batches (encode: a smaller --token-budget, with --overwrite)"
 
 
-def _fail(message: str, status: int) -> int:
-    close_bars()
-    print(message, file=sys.stderr)
+def _fail(job: Job, message: str, status: int) -> int:
+    job.say(message)
     return status

@@ -1,17 +1,21 @@
-"""Processes under `torchrun`: which one this is, and waiting for the others."""
+"""Processes under `torchrun`: which one this is, and what becomes of it when another one ends."""
 
 from __future__ import annotations
 
-import os
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 from ..core.errors import SdrError
-from ..core.progress import note
+from ..core.job import Job, world
 
-_GO_ON = "finished chunks are kept, give the same command again to go on"
+_GONE = re.compile(
+    r"(closed|reset) by peer|connection (refused|was likely closed)|broken pipe|timed out|remote (process|worker)", re.I
+)
+"""In what gloo says when another process has gone; the store and NCCL have errors of their own."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +39,8 @@ class Rank:
         if self.world > 1:
             import torch.distributed as dist
 
-            try:
+            with _gone_in_words():
                 dist.barrier()
-            except RuntimeError as error:
-                raise SdrError(f"another process of this job has ended (its own message says why): {_GO_ON}") from error
 
 
 ALONE = Rank(0, 1)
@@ -46,20 +48,47 @@ ALONE = Rank(0, 1)
 
 
 @contextmanager
+def one_of_a_job() -> Iterator[None]:
+    """Runs what may be one of several processes: it leaves their group at the end, and says who of them has died.
+
+    Where a group is left to the end of the interpreter, its threads may still let go of tensors while there is no
+    interpreter any more, which aborts the process ("terminate called without an active exception").
+    """
+    if world() == 1:
+        yield
+        return
+    try:
+        with _gone_in_words():
+            yield
+    except Exception:
+        Job.of_environment().takes_word()  # before the others can notice that this process leaves
+        raise
+    finally:
+        dist = sys.modules.get("torch.distributed")
+        if dist is not None and dist.is_initialized():
+            dist.destroy_process_group()
+
+
+@contextmanager
 def join_ranks() -> Iterator[Rank]:
     """The rank given by `torchrun`, or the only one."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
+    if world() == 1:
         yield ALONE
         return
     import torch.distributed as dist
 
-    dist.init_process_group("gloo", timeout=timedelta(days=7))  # a barrier waits for the slowest encoder
-    rank = Rank(dist.get_rank(), world)
+    with one_of_a_job():
+        dist.init_process_group("gloo", timeout=timedelta(days=7))  # a barrier waits for the slowest encoder
+        yield Rank(dist.get_rank(), world())
+
+
+@contextmanager
+def _gone_in_words() -> Iterator[None]:
+    """Says that another process has ended where torch says that it cannot be reached."""
     try:
-        yield rank
-    except SystemExit:  # SIGTERM: the launcher ends all when one of them dies, and says so at length
-        note(f"process {rank.index} was told to stop, as another one has ended: {_GO_ON}")
-        raise
-    finally:
-        dist.destroy_process_group()
+        yield
+    except RuntimeError as error:
+        dist = sys.modules.get("torch.distributed")
+        if not _GONE.search(str(error)) and not (dist is not None and isinstance(error, dist.DistError)):
+            raise
+        raise SdrError(Job.of_environment().obituary(wait=True)) from error

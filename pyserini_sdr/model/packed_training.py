@@ -94,11 +94,12 @@ class PackedTraining:
         *,
         layers: bool = False,
         most: int | None = None,
+        first: int = 0,
     ) -> Tensor:
         """Pooled, unnormalised float32 embeddings (n, dim) of token ids; with `layers` of every layer, (n, L, dim).
 
         Dropout is drawn from torch's generator of the CPU: its state and a text's place among the texts decide the
-        masks of the text, whatever the number of threads and pieces.
+        masks of the text, whatever the number of threads, pieces and processes.
 
         Args:
             texts: token ids of each.
@@ -107,6 +108,7 @@ class PackedTraining:
             layers: states of all layers, the last one is the embedding.
             most: texts per piece at most; activations are then not kept, but computed again, with the same dropout,
                 when the gradient is due.
+            first: place of the first text in the batch of which these are one process's share.
 
         Raises:
             SdrError: a text without a token.
@@ -125,12 +127,18 @@ class PackedTraining:
             dtype=dtype,
             layers=layers,
             padding=_padding(self.model),
-            seed=int(torch.randint(2**62, ())),
+            seed=self.draw(),
+            first=first,
             recompute=most is not None,
             with_gradient=torch.is_grad_enabled(),
         )
         found = _Pass.apply(plan, *_flat(weights))
         return found if layers else found[:, 0]
+
+    @staticmethod
+    def draw() -> int:
+        """The seed of the next pass; a process without a share draws it too, so that all go on with the same state."""
+        return int(torch.randint(2**62, ()))
 
 
 @dataclass(frozen=True)
@@ -147,6 +155,7 @@ class _Plan:
     layers: bool
     padding: int
     seed: int
+    first: int
     recompute: bool
     with_gradient: bool
 
@@ -262,7 +271,7 @@ class _Worker:
     def _run(self, number: int) -> _Piece:
         plan, rows = self.plan, self.plan.pieces[number].tolist()
         texts = [plan.texts[row] for row in rows]
-        masks = Masks(plan.seed, rows, [len(ids) for ids in texts])
+        masks = Masks(plan.seed, [plan.first + row for row in rows], [len(ids) for ids in texts])
         packing = pack(texts, plan.dtype, multiple=_ROWS)
         with torch.autocast("cpu", enabled=False):
             embedded = (self.words[packing.ids] + self.positions[packing.positions]).requires_grad_()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from transformers.masking_utils import sdpa_mask
 
 from ..core.errors import DataError, UsageError
 from ..core.files import translate_os_error
+from ..core.job import rank
 from ..core.progress import bar, note
 
 
@@ -71,7 +71,7 @@ def last_checkpoint(work: Path) -> Path | None:
     for path in found:
         if (path / "trainer_state.json").exists():
             whole.append(path)
-        elif int(os.environ.get("RANK", "0")) == 0:
+        elif rank() == 0:
             shutil.rmtree(path, ignore_errors=True)
     return whole[-1] if whole else None
 

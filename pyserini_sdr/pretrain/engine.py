@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from transformers import set_seed
 
 from ..core.errors import DataError
 from ..core.files import atomic_directory, file_sha256, read_json, read_lines, read_object
+from ..core.job import rank
 from ..core.manifest import write_manifest
 from ..core.options import as_dict
 from ..core.plan import hold_to_plan
@@ -24,6 +24,7 @@ from ..core.progress import note, warn
 from ..data.collection import Collection
 from ..data.corpus import CorpusSummary
 from ..encode.options import InputOptions
+from ..encode.ranks import one_of_a_job
 from ..encode.scan import check_corpus, checked_corpus
 from ..model.batching import default_budget
 from ..model.checkpoint import save_checkpoint
@@ -51,7 +52,12 @@ _FREQUENCIES_FROM = 20_000
 
 def pretrain(options: PretrainOptions) -> None:
     """Pre-trains as the options say; the output directory appears when it is complete."""
-    first = int(os.environ.get("RANK", "0")) == 0
+    with one_of_a_job():
+        _pretrain(options)
+
+
+def _pretrain(options: PretrainOptions) -> None:
+    first = rank() == 0
     parts = options.output.with_name(options.output.name + SUFFIX)
     if first:
         parts_of(options.output, overwrite=options.overwrite, directory=True, made_by=MANIFEST)
@@ -74,14 +80,17 @@ def pretrain(options: PretrainOptions) -> None:
     with full_disk_in_words(options.output):
         trainer = _trainer(options, encoder, stream, held_out, queries, arguments, parts)
         checkpoint = last_checkpoint(parts)
+        this_rank().barrier()  # nobody writes before everybody has looked
         if checkpoint is not None:
             trainer.batches.start = read_json(checkpoint / "trainer_state.json")["global_step"]
             note(f"resuming after step {trainer.batches.start}")
         set_steps(arguments, options, len(trainer.batches), resumed=checkpoint is not None)
         trainer.run(checkpoint)
+        this_rank().barrier()  # nobody reads in `parts` any more
         if trainer.is_world_process_zero():
             _finish(options, trainer, corpus, len(held_out))
             shutil.rmtree(parts)
+        this_rank().barrier()  # until then the others can tell if the first one dies
 
 
 def read_queries(path: Path) -> dict[str, list[str]]:

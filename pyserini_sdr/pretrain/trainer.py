@@ -20,7 +20,7 @@ from ..model.checkpoint import save_checkpoint
 from ..model.encoder import BiEncoder
 from ..model.pretrained import load_weights
 from ..model.training import Progress, attention, on_one_device, whole_batches
-from ..train.gather import sum_gradients
+from ..train.gather import sum_gradients, this_rank
 from .methods import Row
 from .model import PretrainModel
 from .options import PretrainOptions
@@ -111,12 +111,19 @@ class PretrainTrainer(Trainer):
         return time.perf_counter() - self._began
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        if not self.args.should_save:  # transformers 5 asks every process
+            return
         directory = Path(output_dir or self.args.output_dir)
         save_checkpoint(directory, self.encoder.backbone, self.encoder.tokenizer, self.encoder.spec)
         heads = {key: value for key, value in self.model.state_dict().items() if not key.startswith("backbone.")}
         save_file({key: value.contiguous() for key, value in heads.items()}, directory / _HEADS_FILE)
         done = {"tokens": self.step.tokens, "used": self.batches.used, "short": self.batches.short}
         write_json(directory / _PROGRESS_FILE, {"seconds": self.seconds, **done})
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Every process its own; a checkpoint counts as whole, by what is written next, only once all have done so."""
+        super()._save_rng_state(output_dir)
+        this_rank().barrier()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         directory = Path(resume_from_checkpoint)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shlex
 import shutil
 from pathlib import Path
@@ -14,6 +13,7 @@ from transformers import set_seed
 
 from ..core.errors import DataError, UsageError
 from ..core.files import atomic_directory, file_sha256, read_json
+from ..core.job import world
 from ..core.manifest import write_manifest
 from ..core.options import as_dict
 from ..core.plan import hold_to_plan
@@ -44,7 +44,7 @@ LONGEST = 256
 def finetune(options: TeachOptions) -> None:
     """Fine-tunes as the options say; the output directory appears when it is complete."""
     assert options.collection is not None and options.encoder is not None
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if world() > 1:
         raise UsageError("--train: runs in one process; start it with python instead of torchrun")
     parts = parts_of(options.output, overwrite=options.overwrite, directory=True, made_by=MANIFEST)
     collection = Collection.open(options.collection)

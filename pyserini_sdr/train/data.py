@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import DataError, UsageError
+from ..core.job import world
 from ..core.progress import note, warn
 from ..data.collection import Collection
 from ..data.group import Candidate, Group
@@ -160,7 +160,7 @@ def _from_pairs(options: TrainOptions, collection: Collection, texts: DocumentSt
     if options.negatives == 0:
         groups = [Group(q, topics[q], [Candidate(id=docid) for docid in docids]) for q, docids in positives.items()]
         return Source(groups, texts, known)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if world() > 1:
         raise UsageError("--groups: is required with several processes; mine first")
     if is_raw_backbone(resolve_encoder(options.encoder).directory):
         raise UsageError(

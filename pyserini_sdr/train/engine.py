@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -14,10 +13,12 @@ from transformers import set_seed
 
 from ..core.errors import DataError, SdrError, UsageError
 from ..core.files import file_sha256, read_json, remove_stale, require_file, write_json
+from ..core.job import rank
 from ..core.options import as_dict
 from ..core.plan import hold_to_plan
 from ..core.progress import note, warn
 from ..data.doctext import normalise
+from ..encode.ranks import one_of_a_job
 from ..losses import parse_losses
 from ..model.encoder import BiEncoder
 from ..model.fingerprint import weights_fingerprint
@@ -27,6 +28,7 @@ from .assemble import load_encoder, load_tower, make_trainer, resolve_cluster_en
 from .data import NO_DEV, TrainingData, load_data, parse_collections
 from .dev import DevEvaluator
 from .finish import MANIFEST, finish
+from .gather import this_rank
 from .log import LOG, PLOT
 from .needs import FROM_TEACHERS
 from .options import TrainOptions
@@ -39,6 +41,11 @@ WORK = ".train"
 
 def train(options: TrainOptions) -> None:
     """Trains as the options say; the output directory is finished when it holds `sdr_train.json`."""
+    with one_of_a_job():
+        _train(options)
+
+
+def _train(options: TrainOptions) -> None:
     start = time.perf_counter()
     losses = parse_losses(options.loss, options.loss_option or [])
     collections = parse_collections(options.collection)
@@ -77,9 +84,11 @@ def train(options: TrainOptions) -> None:
     data_seconds = time.perf_counter() - start
     with full_disk_in_words(options.output):
         before = _run(trainer, options, work)
+        this_rank().barrier()  # nobody reads in `work` any more
         if trainer.is_world_process_zero():
             facts = {"data_seconds": round(data_seconds, 1), "groups": data.queries}
             finish(trainer, options, before, facts, dev, work)
+        this_rank().barrier()  # until then the others can tell if the first one dies
 
 
 def _warn_of_leaks(data: TrainingData, dev: DevEvaluator) -> None:
@@ -96,7 +105,7 @@ def _warn_of_leaks(data: TrainingData, dev: DevEvaluator) -> None:
 def _prepare(options: TrainOptions) -> Path:
     """Refuses or clears what is in the output, and returns the folder for intermediate files."""
     output, work = options.output, options.output / WORK
-    if not _is_main():
+    if rank() > 0:
         return work
     if output.exists() and not output.is_dir():
         raise DataError(output, "is a file, cannot make a checkpoint there")
@@ -123,7 +132,7 @@ def _require_files(options: TrainOptions) -> None:
 
 def _hold_to_plan(options: TrainOptions, encoder: BiEncoder, clusterer: ResolvedEncoder | None, work: Path) -> None:
     """Writes down what is trained on, and refuses to resume a run of something else."""
-    if not _is_main():
+    if rank() > 0:
         return
     plan = {key: value for key, value in as_dict(options).items() if key not in ("overwrite", "report_to")}
     plan["weights"] = encoder.fingerprint
@@ -144,15 +153,11 @@ def _no_plan_of_a_refused_run(work: Path) -> Iterator[None]:
     try:
         yield
     except SdrError:
-        if _is_main() and [path.name for path in work.iterdir()] == [PLAN]:
+        if rank() == 0 and [path.name for path in work.iterdir()] == [PLAN]:
             shutil.rmtree(work)
             with suppress(OSError):  # it is not empty
                 work.parent.rmdir()
         raise
-
-
-def _is_main() -> bool:
-    return int(os.environ.get("RANK", "0")) == 0
 
 
 def _stopped_early(checkpoint: Path, patience: int) -> bool:
@@ -166,6 +171,7 @@ def _run(trainer: SdrTrainer, options: TrainOptions, work: Path) -> dict[str, An
     facts_file = work / "facts.json"
     checkpoint = last_checkpoint(work)
     facts = read_json(facts_file) if facts_file.exists() else {}
+    this_rank().barrier()  # nobody writes before everybody has looked
     if checkpoint is not None:
         trainer.source.start = read_json(checkpoint / "trainer_state.json")["global_step"]
         note(f"resuming after step {trainer.source.start}")

@@ -54,6 +54,15 @@ def gather_rows(own: Tensor, count: int) -> Tensor:
     return torch.cat(rows)
 
 
+def agreed(value: float, device: torch.device) -> float:
+    """The first process's value, on every process: what follows from it must be the same for all."""
+    if world_size() == 1:
+        return value
+    held = torch.tensor(value, dtype=torch.float64, device=device)
+    dist.broadcast(held, 0)
+    return float(held)
+
+
 def sum_gradients(model: nn.Module, losses: nn.Module | None = None) -> None:
     """Adds the gradients of all processes.
 

@@ -119,7 +119,8 @@ class Step:
 
     def _embed(self, backbone: nn.Module, texts: list[str], max_length: int) -> Tensor:
         """(n, layers or 1, dim) float32 states of all texts, on every process; the last one is the embedding."""
-        own = texts[share(len(texts))]
+        place = share(len(texts))
+        own = texts[place]
         kept = self.layers or 1
         tokens = (
             self.tokenizer(
@@ -128,10 +129,13 @@ class Step:
             if own
             else []
         )
-        if tokens and (packed := self._packed_pass(backbone)) is not None:
+        packed = self._packed_pass(backbone)
+        if packed is not None and not tokens:
+            packed.draw()
+        elif packed is not None:
             dtype = torch.bfloat16 if self.bf16 else torch.float32
             layers, most = bool(self.layers), self.micro_batch_size
-            states = packed(tokens, self.spec.pooling, dtype, layers=layers, most=most).flatten(1)
+            states = packed(tokens, self.spec.pooling, dtype, layers=layers, most=most, first=place.start).flatten(1)
             return gather_rows(states, len(texts)).reshape(len(texts), kept, self.spec.dimension)
         pieces, order = [], []
         for rows in by_token_budget([len(ids) for ids in tokens], self.token_budget, self.micro_batch_size):

@@ -21,7 +21,7 @@ from ..model.pretrained import load_weights
 from ..model.training import Progress, attention, whole_batches
 from .batches import BatchSource
 from .dev import DevEvaluator
-from .gather import sum_gradients
+from .gather import agreed, sum_gradients, this_rank
 from .lora import adapter_state, merged
 from .momentum import Follower
 from .negatives import Refresh
@@ -156,6 +156,7 @@ class SdrTrainer(Trainer):
         start = time.perf_counter()
         with attention(self.encoder.backbone, "inference", on_cpu=self.args.use_cpu):
             value = self.dev(self.encoder.backbone, self.encoder.tokenizer, self.encoder.spec, self.precision)
+        value = agreed(value, self.encoder.device)
         seconds = time.perf_counter() - start
         self._began += seconds
         metrics = {f"eval_{self.dev.metric}": value, "eval_seconds": round(seconds, 2)}
@@ -184,6 +185,8 @@ class SdrTrainer(Trainer):
         self._load_best_model()
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        if not self.args.should_save:  # transformers 5 asks every process
+            return
         directory = Path(output_dir or self.args.output_dir)
         save_checkpoint(directory, merged(self.encoder.backbone), self.encoder.tokenizer, self.encoder.spec)
         done = {"triples": self.triples, "seconds": self.seconds, "mining": self.mining_seconds}
@@ -195,6 +198,11 @@ class SdrTrainer(Trainer):
             save_file({key: value.contiguous() for key, value in adapters.items()}, directory / _ADAPTER_FILE)
         if self.follower is not None:
             self.follower.save(directory)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Every process its own; a checkpoint counts as whole, by what is written next, only once all have done so."""
+        super()._save_rng_state(output_dir)
+        this_rank().barrier()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         directory = Path(resume_from_checkpoint)

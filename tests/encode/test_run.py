@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -21,7 +22,7 @@ from pyserini_sdr.encode.engine import encode_corpus
 from pyserini_sdr.encode.layout import FOLDER, INDEX, MANIFEST, PENDING, held
 from pyserini_sdr.encode.options import EncodeOptions
 from pyserini_sdr.encode.pipeline import run_stages
-from pyserini_sdr.encode.ranks import Rank
+from pyserini_sdr.encode.ranks import Rank, one_of_a_job
 from pyserini_sdr.encode.settings import default_chunk_size
 
 from .fake import FakeEncoder, TwoPartEncoder, make_options
@@ -360,3 +361,19 @@ def test_end_of_another_process_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(dist, "barrier", lost)
     with pytest.raises(SdrError, match=r"another process of this job has ended .*give the same command again"):
         Rank(0, 2).barrier()
+
+
+@pytest.mark.parametrize("error", [None, DataError("corpus", "bad"), SystemExit(143)])
+def test_the_group_is_left_before_the_interpreter_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException | None
+) -> None:
+    """Its threads let go of tensors, and abort a process whose interpreter is no more."""
+    import torch.distributed as dist
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with contextlib.suppress(DataError, SystemExit), one_of_a_job():
+        dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+        assert dist.is_initialized()
+        if error is not None:
+            raise error
+    assert not dist.is_initialized()
