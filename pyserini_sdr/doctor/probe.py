@@ -1,0 +1,43 @@
+"""The process that makes one group of checks: `python -m pyserini_sdr.doctor.probe GROUP [PATH ...]`; see `groups`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from ..core.command import load
+from .finding import Check, Teller
+from .groups import CHECKS, GROUPS, PATHS
+
+
+def main(group: str, paths: list[str]) -> None:
+    """Makes the checks of a group and tells each on standard output; what libraries print goes to standard error."""
+    teller = Teller(os.fdopen(os.dup(1), "w", encoding="utf-8"))
+    os.dup2(2, 1)
+    if group == PATHS:
+        from .paths import check_path
+
+        for path in paths:
+            _make(path, lambda teller, path=path: check_path(Path(path), teller), teller, "look at it")
+        return
+    for name in GROUPS[group]:
+        _make(name, load(CHECKS[name].run), teller, CHECKS[name].broken)
+
+
+def _make(name: str, check: Callable[[Teller], Check], teller: Teller, remedy: str) -> None:
+    """One that breaks is a failure with its error, not the end of the others."""
+    try:
+        found = check(teller)
+    except Exception as error:  # whatever a broken installation raises is what the user wants to know
+        first = next(iter(str(error).strip().splitlines()), "")
+        status = "failure" if name not in CHECKS or CHECKS[name].necessary else "warning"
+        found = Check(name, status, f"does not work ({type(error).__name__}: {first})", remedy)
+    teller.tell(found)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
+        main(sys.argv[1], sys.argv[2:])
