@@ -182,7 +182,7 @@ def _output(command: list[str]) -> str:
 def survey(
     environ: Mapping[str, str] | None = None, told: Callable[[Path], None] = lambda home: None
 ) -> tuple[list[Java], list[Rejected]]:
-    """Every usable Java, best first, and every rejected place; what `doctor` prints. Each place is `told` beforehand."""
+    """Every usable Java, best first, and every rejected place; what `doctor` prints. A place is `told` beforehand."""
     found = []
     for home, source in candidates(environ):
         told(home)

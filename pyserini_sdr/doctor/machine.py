@@ -92,9 +92,8 @@ def check_limits(teller: Teller) -> Check:
     if tight:
         remedy = f"run `{'; '.join(remedies)}` in the shell"
         return Check("limits", "warning", f"at most {', '.join(tight)}", remedy, details)
-    return Check(
-        "limits", "ok", f"{details['rlimit_nofile'] or 'any number of'} open files, nothing else", None, details
-    )
+    files = details["rlimit_nofile"]
+    return Check("limits", "ok", f"{'any number of' if files is None else files} open files; no others", None, details)
 
 
 def cpu_flags() -> set[str]:

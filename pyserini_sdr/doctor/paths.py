@@ -144,7 +144,10 @@ def _file(path: Path) -> Check:
         return Check(str(path), "failure", "is empty", _ANEW)
     if path.suffix in (".safetensors", ".json"):
         if path.suffix == ".json":
-            return _finished(path, "a JSON object", {"kind": read_object(path).get("kind")})
+            kind = read_object(path).get("kind")
+            return _finished(
+                path, f"tells how {path.stem} was made ({kind})" if kind else "a JSON object", {"kind": kind}
+            )
         problem = _header_problem(path)
         return (
             Check(str(path), "failure", f"is damaged: {problem}", _ANEW)

@@ -78,12 +78,9 @@ def _complete(names: Sequence[str], told: str, last: str, status: int | None, li
         if number:
             yield Check(name, "warning", f"not tried, as {names[len(checks)]} did not end", "mend that first")
         elif status is None:
-            where = f" while {doing}" if doing else ""
+            summary = f"no answer within {limit:g} s" + (f" while {doing}" if doing else "")
             yield Check(
-                name,
-                "warning",
-                f"no answer within {limit:g} s{where}",
-                f"try again with --limit {limit * 5:g}; {remedy}",
+                name, "warning", summary, f"try again with --limit {limit * 5:g}; if that is no better, {remedy}"
             )
         else:
             how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"

@@ -11,7 +11,7 @@ _SECONDS = 5
 
 
 def rendezvous() -> str | None:
-    """What keeps two processes from adding their ranks; None if nothing does. Forks: nothing may have computed before."""
+    """What keeps two processes from adding their numbers; None if nothing does. Nothing may have computed before."""
     import torch.distributed as dist
 
     if not dist.is_available() or not dist.is_gloo_available():
@@ -26,7 +26,7 @@ def rendezvous() -> str | None:
             _meet(rank, store.port, writing)
         children.append(child)
     os.close(writing)
-    with open(reading, encoding="utf-8", errors="replace") as said:
+    with os.fdopen(reading, encoding="utf-8", errors="replace") as said:
         problems = said.read().splitlines()
     statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     if any(statuses) and not problems:

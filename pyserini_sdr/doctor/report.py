@@ -30,7 +30,7 @@ def run(options: DoctorOptions) -> int:
         shown = [{key: value for key, value in asdict(check).items() if key != "notes"} for check in checks]
         print(json.dumps({"ok": not failures, "checks": shown}, indent=2, ensure_ascii=not _unicode(sys.stdout)))
     elif failures:
-        print(f"not everything necessary works: {', '.join(failures)}")
+        print(f"not everything works: {', '.join(failures)}")
     else:
         print("everything necessary works" + (f"; warnings: {', '.join(warnings)}" if warnings else ""))
     return 1 if failures else 0
