@@ -41,8 +41,8 @@ CHECKS = {
     "memory": _entry("machine:check_memory", "see `free -g`"),
     "limits": _entry("machine:check_limits", "see `ulimit -a`"),
     "java": _entry("java:check_java", _JAVA),
-    "pyserini": _entry("java:check_pyserini", _JAVA),
     "stock": _entry("java:check_stock", _JAVA),
+    "pyserini": _entry("java:check_pyserini", _JAVA),
     "torch": _entry("libraries:check_torch", _import("torch", "torch"), necessary=True),
     "transformers": _entry(
         "libraries:check_transformers", _import("transformers", "transformers tokenizers"), necessary=True
@@ -58,7 +58,7 @@ CHECKS = {
 """Check → how it is made, in the order in which they are shown."""
 GROUPS = {
     "system": ("python", "packages", "text", "cpu", "memory", "limits"),
-    "java": ("java", "pyserini", "stock"),
+    "java": ("java", "stock", "pyserini"),
     "torch": ("torch", "transformers"),
     "processes": ("processes",),
     "faiss": ("faiss",),

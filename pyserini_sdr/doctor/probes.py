@@ -17,6 +17,7 @@ from .groups import CHECKS, GROUPS, PATHS
 
 _GRACE = 0.5
 """Seconds in which a process that has been killed has to be gone."""
+_PROBE = "pyserini_sdr.doctor.probe"
 _ROOT = str(Path(__file__).resolve().parents[2])
 
 
@@ -35,14 +36,18 @@ def run_checks(limit: float, paths: Sequence[str] = ()) -> Iterator[Check]:
     started = [_start(group, arguments) for group, _, arguments in wanted]
     with ThreadPoolExecutor(len(started)) as pool:
         answers = [pool.submit(_collect, process, deadline) for process in started]
-        for (_, names, _), answer in zip(wanted, answers, strict=True):
-            yield from _complete(names, *answer.result(), limit)
+        try:
+            for (_, names, _), answer in zip(wanted, answers, strict=True):
+                yield from _complete(names, *answer.result(), limit)
+        finally:  # after Ctrl-C nothing is waited for
+            for process in started:
+                _end(process)
 
 
 def _start(group: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")]))}
     return subprocess.Popen(
-        [sys.executable, "-m", "pyserini_sdr.doctor.probe", group, *arguments],
+        [sys.executable, "-m", _PROBE, group, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -51,14 +56,19 @@ def _start(group: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
     )
 
 
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
 def _collect(process: subprocess.Popen[bytes], deadline: float) -> tuple[str, str, int | None]:
     """What a process has told, the last line of its standard error, and its status: None if it had to be killed."""
     try:
         told, said = process.communicate(timeout=max(0, deadline - time.monotonic()))
         status = process.returncode
     except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _end(process)
         status = None
         try:
             told, said = process.communicate(timeout=_GRACE)
