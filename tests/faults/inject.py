@@ -41,13 +41,13 @@ _DRAWS = 10
 """Draws after which a point is given up."""
 
 
-def turns(points: int, seed: int, commands: list[str]) -> Iterator[tuple[int, str, str]]:
-    """`(number, command, fault)` of the points of `commands`: all pairs in turns, in an order drawn once."""
+def turns(points: int, seed: int, commands: list[str], faults: list[str]) -> Iterator[tuple[int, str, str]]:
+    """`(number, command, fault)` of the points wanted: all pairs in turns, in an order drawn once."""
     order = [(name, fault) for name in SCENARIOS for fault in FAULTS]
     random.Random(seed).shuffle(order)
     for number in range(points):
         name, fault = order[number % len(order)]
-        if name in commands:
+        if name in commands and fault in faults:
             yield number, name, fault
 
 
@@ -88,9 +88,13 @@ def inject(options: argparse.Namespace, done: list[Outcome]) -> Iterator[Outcome
     with tempfile.TemporaryDirectory(prefix="sdr-faults-") as temporary:
         work = Path(temporary)
         injector = Injector(make(work), work)
-        missing = [t for t in turns(options.points, options.seed, options.commands) if t[0] not in known]
+        missing = [
+            t for t in turns(options.points, options.seed, options.commands, options.faults) if t[0] not in known
+        ]
+        limited = {name for _, name, fault in missing if fault == "memory"}
         names = sorted({name for _, name, _ in missing})
-        injector.whole.update(in_children((partial(injector.refer, name) for name in names), options.jobs, work))
+        references = [partial(injector.refer, name, memory=name in limited) for name in names]
+        injector.whole.update(in_children(references, options.jobs, work))
 
         def tasks() -> Iterator[Callable[[], list[Outcome]]]:
             for number, name, fault in missing:
@@ -124,7 +128,9 @@ def read_results(path: Path, head: dict[str, object], parser: argparse.ArgumentP
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.inject", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--points", type=int, default=200, help="faults that disturb a command (default: 200)")
-    parser.add_argument("--commands", nargs="+", choices=SCENARIOS, default=list(SCENARIOS), metavar="COMMAND")
+    own = "make only the points of these (default: all)"
+    parser.add_argument("--commands", nargs="+", choices=SCENARIOS, default=list(SCENARIOS), metavar="NAME", help=own)
+    parser.add_argument("--faults", nargs="+", choices=FAULTS, default=list(FAULTS), metavar="NAME", help=own)
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn (default: 0)")
     parser.add_argument("--jobs", type=int, default=1, help="points at a time (default: 1)")
     parser.add_argument("--seconds", type=float, help="begin no point after this time")

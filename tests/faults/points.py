@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import random
 import re
@@ -14,12 +13,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from . import blows
 from .forks import CACHE, LONGEST, TEMPORARY, Ending, run_in_fork
 from .scenarios import DISK, SCENARIOS, Scenario
 
 _HALVINGS = 7
 """Runs in which the memory is found that a command needs."""
+_NUMBER = re.compile(r"(-?\d+\.\d+(?:e-?\d+)?)")
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,9 @@ class Outcome:
         where: the moment, the second or the limit that was drawn.
         struck: whether the command was disturbed; if not, the point is drawn anew.
         ended: `line` (one message), `traceback`, `nothing`, `signal N`, or `whole` if it was not disturbed.
+        said: the last line of what it said, if it ended otherwise than with one message.
         finished: the result was there all the same.
+        same: whether the result in the end is that of an undisturbed run: by `bytes`, to `1e-6`, or `no`.
         wrong: what is wrong.
     """
 
@@ -43,7 +47,9 @@ class Outcome:
     where: str
     struck: bool
     ended: str
+    said: str
     finished: bool
+    same: str
     wrong: tuple[str, ...]
 
 
@@ -52,7 +58,7 @@ class Reference:
     """An undisturbed run of a command.
 
     Args:
-        result: file → its bytes (weights) or their hash.
+        result: file → its bytes.
         names: all files that it leaves.
         moments: at how many moments it can be struck (see `blows.WATCHED`).
         seconds: of the processor that it takes.
@@ -60,7 +66,7 @@ class Reference:
         memory: the least bytes, beyond what its imports have, with which it has been seen to end well.
     """
 
-    result: dict[str, object]
+    result: dict[str, bytes]
     names: frozenset[str]
     moments: int
     seconds: float
@@ -80,8 +86,13 @@ class Injector:
         self.material, self.work = material, work
         self.whole: dict[str, Reference] = {}
 
-    def refer(self, name: str) -> tuple[str, Reference]:
-        """Runs a command undisturbed, for what it makes and takes and for its moments; what `whole` is to hold."""
+    def refer(self, name: str, *, memory: bool) -> tuple[str, Reference]:
+        """Runs a command undisturbed, for what it makes and takes and for its moments; what `whole` is to hold.
+
+        Args:
+            name: of the command.
+            memory: find out how much it needs.
+        """
         line = SCENARIOS[name].line
         with self._place() as place:
             first = run_in_fork(place, line, lambda: None, watched=True)
@@ -96,9 +107,9 @@ class Injector:
             assert second.status == 0, second.text
             moments = int(counted.read_text())
             again = _result(place, SCENARIOS[name])
-        memory = self._least_memory(line, first.growth)
-        whole = Reference(result, names, moments, first.seconds, size, memory)
-        assert _same(again, whole), f"{name}: two undisturbed runs differ"
+        least = self._least_memory(line, first.growth) if memory else first.growth
+        whole = Reference(result, names, moments, first.seconds, size, least)
+        assert _same(again, whole) == "bytes", f"{name}: two undisturbed runs differ"
         return name, whole
 
     def _least_memory(self, line: str, growth: int) -> int:
@@ -126,10 +137,12 @@ class Injector:
                 again = run_in_fork(place, scenario.line, lambda: None)
                 if again.status and not (finished and "already" in again.text):
                     wrong.append(f"given again it ends with {again.status}: {again.text.strip().splitlines()[-1:]}")
-            if not _same(_result(place, scenario), self.whole[name]):
+            same = _same(_result(place, scenario), self.whole[name])
+            if same == "no" or (same == "1e-6" and not scenario.weights and fault != "memory"):
                 wrong.append("given again it gives another result" if struck else "undisturbed, another result")
             wrong += [f"stays: {left}" for left in self._leftovers(place, name, finished)]
-        return Outcome(number, name, fault, where, struck, ended if struck else "whole", finished, tuple(wrong))
+            ended, said = (ended, _said(first)) if struck else ("whole", "")
+        return Outcome(number, name, fault, where, struck, ended, said, finished, same, tuple(wrong))
 
     def _draw(
         self, name: str, fault: str, rng: random.Random, draw: int, place: Path, stack: contextlib.ExitStack
@@ -160,7 +173,7 @@ class Injector:
         scenario = SCENARIOS[name]
         if ending.status == -signal.SIGALRM:
             yield f"hangs for {LONGEST} s"
-        if (place / DISK / scenario.marker).exists() and not _same(_result(place, scenario), self.whole[name]):
+        if (place / DISK / scenario.marker).exists() and _same(_result(place, scenario), self.whole[name]) == "no":
             yield "what looks finished is not"
         if fault in ("SIGKILL", "memory"):  # what lacks memory may not be able to say so
             return
@@ -198,14 +211,15 @@ def _ended(ending: Ending) -> str:
     return {0: "nothing", 1: "line"}.get(len(messages), f"{len(messages)} messages")
 
 
-def _result(place: Path, scenario: Scenario) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for name in scenario.made:
-        path = place / DISK / name
-        if path.exists():
-            weights = scenario.weights and path.suffix == ".safetensors"
-            found[name] = path.read_bytes() if weights else hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
+def _said(ending: Ending) -> str:
+    """See `Outcome.said`."""
+    lines = ending.text.replace("\r", "\n").strip().splitlines()
+    return "" if _ended(ending) == "line" or not lines else lines[-1][:300]
+
+
+def _result(place: Path, scenario: Scenario) -> dict[str, bytes]:
+    paths = {name: place / DISK / name for name in scenario.made}
+    return {name: path.read_bytes() for name, path in paths.items() if path.exists()}
 
 
 def _temporary(place: Path, *, resumable: bool = False) -> list[str]:
@@ -220,17 +234,29 @@ def _temporary(place: Path, *, resumable: bool = False) -> list[str]:
     return sorted(found)[:3]
 
 
-def _same(result: dict[str, object], whole: Reference) -> bool:
+def _same(result: dict[str, bytes], whole: Reference) -> str:
+    """See `Outcome.same`. What lacks memory may compute by other kernels, whose last bits are others."""
     if result.keys() != whole.result.keys():
-        return False
-    return all(result[key] == other or _same_weights(result[key], other) for key, other in whole.result.items())
+        return "no"
+    different = [name for name in result if result[name] != whole.result[name]]
+    if not different:
+        return "bytes"
+    return "1e-6" if all(_close(name, result[name], whole.result[name]) for name in different) else "no"
 
 
-def _same_weights(one: object, other: object) -> bool:
-    if not (isinstance(one, bytes) and isinstance(other, bytes)):
-        return False
-    import numpy as np
-    from safetensors.numpy import load
+def _close(name: str, one: bytes, other: bytes) -> bool:
+    """Whether two checkpoints, vectors, or texts differ by numbers alone, and these by 1e-6 at most."""
+    if name.endswith(".safetensors"):
+        from safetensors.numpy import load
 
-    first, second = load(one), load(other)
-    return first.keys() == second.keys() and all(np.abs(first[key] - second[key]).max() <= 1e-6 for key in first)
+        first, second = load(one), load(other)
+        return first.keys() == second.keys() and all(np.abs(first[key] - second[key]).max() <= 1e-6 for key in first)
+    if name.endswith("index"):  # vectors are at its end
+        vectors, others = (np.frombuffer(content[len(content) % 4 :], np.float32) for content in (one, other))
+        return vectors.shape == others.shape and np.allclose(vectors, others, rtol=0, atol=1e-6, equal_nan=True)
+    texts, numbers = [], []
+    for content in (one, other):
+        parts = _NUMBER.split(content.decode("utf-8", "replace"))
+        texts.append(parts[::2])
+        numbers.append(np.array(parts[1::2], float))
+    return texts[0] == texts[1] and np.allclose(numbers[0], numbers[1], rtol=1e-6, atol=1e-6)
