@@ -24,6 +24,7 @@ from .finding import Check, Teller
 _TRAINING, _PARTS = ".train", ".parts"
 _MADE = ("sdr_train.json", "sdr_pretrain.json", "sdr_teach.json")
 _RESULTS = {"results.json": "an evaluation", "sdr_bm25.json": "a BM25 index", "recipe.json": "a recipe's systems"}
+_OF_COLLECTION = ("corpus", "*.jsonl", "*.jsonl.gz", "topics.*.tsv", "collection.json")
 _AGAIN = "give the command that makes it again: it goes on from there"
 _ANEW = "make it anew"
 _SOME = 1000
@@ -56,7 +57,7 @@ def _directory(path: Path) -> Check:
         return _index(path)
     if (path / "config.json").exists() or (path / SPEC_FILE).exists() or weight_files(path):
         return _checkpoint(path)
-    if (path / "corpus").exists() or any(path.glob("*.jsonl*")) or (path / "collection.json").exists():
+    if any(True for name in _OF_COLLECTION for _ in path.glob(name)):
         return _collection(path)
     for name, what in _RESULTS.items():
         if (path / name).exists():
