@@ -104,8 +104,8 @@ def check_transformers(teller: Teller) -> Check:
     """transformers, and that it loads a class of models."""
     import transformers
 
-    loaded = transformers.BertModel.__name__
-    return Check("transformers", "ok", f"{transformers.__version__}; {loaded} loads", None, {"loads": loaded})
+    version, loaded = transformers.__version__, transformers.BertModel.__name__
+    return Check("transformers", "ok", f"{version}; {loaded} loads", None, {"version": version})
 
 
 def check_encoder(teller: Teller) -> Check:

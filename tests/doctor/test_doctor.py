@@ -18,6 +18,8 @@ from pyserini_sdr.doctor.finding import Check, Teller, read_told
 from pyserini_sdr.doctor.groups import CHECKS, GROUPS, Entry
 from pyserini_sdr.doctor.report import describe, run
 
+from ..conftest import ROOT
+
 
 class Terminal(io.StringIO):
     """A stream that says it is a UTF-8 terminal."""
@@ -52,6 +54,10 @@ def test_json_of_this_machine(tmp_path: Path):
         assert "no answer" not in check["summary"]
         assert "does not work" not in check["summary"]
         assert "\n" not in check["summary"]
+    documented = (ROOT / "docs" / "doctor.md").read_text("utf-8").partition("## JSON")[2]
+    for check in told["checks"][: len(CHECKS)]:
+        assert f"`{check['name']}`" in documented
+        assert [name for name in check["details"] if f"`{name}`" not in documented] == []
     assert by_name["torch"]["details"]["version"]
     assert by_name["cpu"]["details"]["cores"] >= 1
     assert by_name["packages"]["details"]["versions"]["numpy"]
