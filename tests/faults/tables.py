@@ -16,7 +16,7 @@ def table(outcomes: Iterable[Outcome]) -> str:
     lines = [_row("command", FAULTS), _row("---", ["---"] * len(FAULTS))]
     lines += [_row(name, [_cell(found, name, fault) for fault in FAULTS]) for name in SCENARIOS]
     columns = ("struck", "ended with a line", "without words", "traceback", "killed", "result there already")
-    columns = (*columns, "given again: same bytes", "same to 1e-6", "something wrong")
+    columns = (*columns, "given again: same bytes", "close", "something wrong")
     lines += ["", _row("fault", columns), _row("---", ["---"] * len(columns))]
     lines += [_row(fault, _came_out([o for o in struck if o.fault == fault])) for fault in FAULTS]
     draws = len(found) - len(struck)
@@ -41,5 +41,10 @@ def _came_out(struck: list[Outcome]) -> list[int]:
     same = [outcome.same for outcome in struck]
     return [
         *(len(struck), *(endings.count(kind) for kind in kinds), sum(e.startswith("signal") for e in endings)),
-        *(sum(o.finished for o in struck), same.count("bytes"), same.count("1e-6"), sum(bool(o.wrong) for o in struck)),
+        *(
+            sum(o.finished for o in struck),
+            same.count("bytes"),
+            same.count("close"),
+            sum(bool(o.wrong) for o in struck),
+        ),
     ]
