@@ -39,6 +39,7 @@ def _came_out(struck: list[Outcome]) -> list[int]:
     endings = [outcome.ended for outcome in struck]
     kinds = ("line", "nothing", "traceback")
     same = [outcome.same for outcome in struck]
+    wrong = sum(bool(outcome.wrong) for outcome in struck)
     return [
         *(len(struck), *(endings.count(kind) for kind in kinds), sum(e.startswith("signal") for e in endings)),
         *(
