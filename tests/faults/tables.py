@@ -40,12 +40,5 @@ def _came_out(struck: list[Outcome]) -> list[int]:
     kinds = ("line", "nothing", "traceback")
     same = [outcome.same for outcome in struck]
     wrong = sum(bool(outcome.wrong) for outcome in struck)
-    return [
-        *(len(struck), *(endings.count(kind) for kind in kinds), sum(e.startswith("signal") for e in endings)),
-        *(
-            sum(o.finished for o in struck),
-            same.count("bytes"),
-            same.count("close"),
-            sum(bool(o.wrong) for o in struck),
-        ),
-    ]
+    counts = [len(struck), *(endings.count(kind) for kind in kinds), sum(e.startswith("signal") for e in endings)]
+    return [*counts, sum(o.finished for o in struck), same.count("bytes"), same.count("close"), wrong]
