@@ -7,10 +7,14 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from ..core.command import load
 from .finding import Check, Teller
 from .groups import CHECKS, GROUPS, PATHS
+
+_DISTRIBUTIONS = {"faiss": "faiss-cpu", "yaml": "pyyaml", "huggingface_hub": "transformers"}
+"""Module → by what it is installed, where the names differ."""
 
 
 def main(group: str, paths: list[str]) -> None:
@@ -31,11 +35,18 @@ def _make(name: str, check: Callable[[Teller], Check], teller: Teller, remedy: s
     """One that breaks is a failure with its error, not the end of the others."""
     try:
         found = check(teller)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        remedy = f"run `pip install {_DISTRIBUTIONS.get(missing, missing)}`"
+        found = Check(name, _status(name), f"{missing} is not installed", remedy)
     except Exception as error:  # whatever a broken installation raises is what the user wants to know
         first = next(iter(str(error).strip().splitlines()), "")
-        status = "failure" if name not in CHECKS or CHECKS[name].necessary else "warning"
-        found = Check(name, status, f"does not work ({type(error).__name__}: {first})", remedy)
+        found = Check(name, _status(name), f"does not work ({type(error).__name__}: {first})", remedy)
     teller.tell(found)
+
+
+def _status(name: str) -> Literal["warning", "failure"]:
+    return "failure" if name not in CHECKS or CHECKS[name].necessary else "warning"
 
 
 if __name__ == "__main__":

@@ -151,6 +151,22 @@ def test_what_breaks_does_not_end_the_others(own_checks):
     assert second.status == "ok"
 
 
+def test_what_is_not_installed_is_a_finding(own_checks):
+    missing = "def missing(teller):\n    import no_such_package.part\n"
+    own_checks(missing, {"one": ("missing",)}, necessary=("missing",))
+    (found,) = probes.run_checks(30)
+    assert (found.status, found.summary) == ("failure", "no_such_package is not installed")
+    assert found.remedy == "run `pip install no_such_package`"
+
+
+def test_a_bare_environment_is_told_in_words():
+    """Every command imports tqdm; a module that is None in `sys.modules` is not found."""
+    code = "import runpy, sys; sys.modules['tqdm'] = None; runpy.run_module('pyserini_sdr.doctor', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("x packages: tqdm is not installed\n  -> run `pip install .`")
+
+
 def test_a_line_that_was_cut_is_left_out():
     stream = io.StringIO()
     Teller(stream).tell(Check("a", "ok", "ä", notes=("n",)))
