@@ -79,9 +79,12 @@ def check_pyserini(teller: Teller) -> Check:
 
 def check_stock(teller: Teller) -> Check:
     """Whether plain `python -m pyserini...` would start in this shell: it looks at JAVA_HOME and PATH alone."""
-    version, reasons, exports = compat.pyserini_version(), [], []
+    version = compat.pyserini_version()
     if version is None:
         return Check("stock", "warning", "pyserini is not installed", "run `pip install 'pyserini>=1.6,<3'`")
+    reasons: list[str] = []
+    steps: list[str] = []
+    exports: list[str] = []
     key = bool(os.environ.get("OPENAI_API_KEY"))
     if not key and tuple(map(int, version.split(".")[:2])) < _NO_KEY_SINCE:
         reasons.append(f"pyserini {version} asks for an OPENAI_API_KEY, which may be anything")
@@ -91,12 +94,15 @@ def check_stock(teller: Teller) -> Check:
     if not isinstance(java, Java) or not java.has_vector:
         reasons.append(f"{java}" if isinstance(java, Rejected) else _no_java(java, source))
         full = next((other for other in _surveyed(teller)[0] if other.has_vector), None)
-        exports = [] if full is None else [*exports, f"JAVA_HOME={full.home}", f"PATH={full.home / 'bin'}:$PATH"]
+        if full is None:
+            steps.append(f"install a full JDK {MINIMUM} or newer")
+        else:
+            exports += [f"JAVA_HOME={full.home}", f"PATH={full.home / 'bin'}:$PATH"]
     details = {"java": None if java is None else str(java), "openai_api_key": key}
     if reasons:
         summary = f"plain `python -m pyserini...` does not start: {'; '.join(reasons)}"
-        shell = f"export {' '.join(exports)}, or " if exports else f"install a full JDK {MINIMUM}, or "
-        return Check("stock", "warning", summary, shell + _OURS, details)
+        steps += [f"export {' '.join(exports)}"] if exports else []
+        return Check("stock", "warning", summary, f"{' and '.join(steps)}; or {_OURS}", details)
     return Check("stock", "ok", f"plain `python -m pyserini...` starts on {java}", None, details)
 
 

@@ -95,14 +95,14 @@ def test_no_pyserini(found, teller: Teller, monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(
     ("version", "key", "usable", "at_home", "reasons", "remedy"),
     [
-        ("1.6.0", "", FULL, FULL, ["OPENAI_API_KEY"], "export OPENAI_API_KEY=unused, or run"),
+        ("1.6.0", "", FULL, FULL, ["OPENAI_API_KEY"], "export OPENAI_API_KEY=unused; or run"),
         ("2.1.0", "", FULL, FULL, [], None),
         ("1.6.0", "sk", FULL, FULL, [], None),
-        ("1.6.0", "sk", FULL, OLD, ["older than 21"], "export JAVA_HOME=/jdk PATH=/jdk/bin:$PATH, or run"),
+        ("1.6.0", "sk", FULL, OLD, ["older than 21"], "export JAVA_HOME=/jdk PATH=/jdk/bin:$PATH; or run"),
         ("1.6.0", "", FULL, OLD, ["OPENAI", "older"], "export OPENAI_API_KEY=unused JAVA_HOME=/jdk PATH="),
-        ("2.1.0", "", TRIMMED, TRIMMED, ["lacks jdk.incubator.vector"], "install a full JDK 21, or run"),
+        ("2.1.0", "", TRIMMED, TRIMMED, ["lacks jdk.incubator.vector"], "install a full JDK 21 or newer; or run"),
         ("2.1.0", "", FULL, None, ["JAVA_HOME is not set, and no java is on PATH"], "export JAVA_HOME=/jdk"),
-        ("1.6.0", "", TRIMMED, None, ["OPENAI", "no java"], "install a full JDK 21, or run"),
+        ("1.6.0", "", TRIMMED, None, ["OPENAI", "no java"], "or newer and export OPENAI_API_KEY=unused; or"),
     ],
 )
 def test_plain_pyserini(version, key, usable, at_home, reasons, remedy, found, teller: Teller, monkeypatch):
