@@ -140,7 +140,7 @@ class Injector:
             same = _same(_result(place, scenario), self.whole[name])
             if same == "no" or (same == "close" and not scenario.weights and fault != "memory"):
                 wrong.append("given again it gives another result" if struck else "undisturbed, another result")
-            wrong += [f"stays: {left}" for left in self._leftovers(place, name, finished)]
+            wrong += self._other_files(place, name)
             ended, said = (ended, _said(first)) if struck else ("whole", "")
         return Outcome(number, name, fault, where, struck, ended, said, finished, same, tuple(wrong))
 
@@ -182,10 +182,12 @@ class Injector:
         if fault in ("SIGTERM", "SIGINT"):
             yield from (f"stays after {fault}: {left}" for left in _temporary(place, resumable=True))
 
-    def _leftovers(self, place: Path, name: str, finished: bool) -> list[str]:
-        """Files at the end that an undisturbed run does not leave; at most three."""
+    def _other_files(self, place: Path, name: str) -> Iterator[str]:
+        """What there is at the end besides the files of an undisturbed run, and what of these there is not."""
         found = {str(path.relative_to(place / DISK)) for path in (place / DISK).rglob("*") if path.is_file()}
-        return [*_temporary(place), *sorted(found - self.whole[name].names)][:3]
+        whole = self.whole[name].names
+        yield from (f"stays: {left}" for left in [*_temporary(place), *sorted(found - whole)][:3])
+        yield from (f"lacks: {left}" for left in sorted(whole - found)[:3])
 
     @contextlib.contextmanager
     def _place(self) -> Iterator[Path]:
