@@ -70,9 +70,10 @@ def check_pyserini(teller: Teller) -> Check:
         command, env=java_environment(java), capture_output=True, text=True, errors="replace", check=False
     )
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        summary = f"{version}, but the JVM of {java} does not start: {last}"
-        remedy = f"set {OVERRIDE} to another JDK {MINIMUM} or newer; until then BM25 and stock Pyserini do not work"
+        said = f"{done.stdout}\n{done.stderr}".strip().splitlines()
+        last = said[-1] if said else f"exit status {done.returncode}"
+        summary = f"{version}, but the JVM of {java} does not start, so no BM25 and no stock Pyserini: {last}"
+        remedy = f"mend what `limits` and `memory` say, or set {OVERRIDE} to another JDK {MINIMUM} or newer"
         return Check("pyserini", "warning", summary, remedy, details)
     return Check("pyserini", "ok", f"{version} with {jar.stem.removesuffix('-fatjar')}; the JVM starts", None, details)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ..core.errors import SdrError
 from .finding import Check, read_told
 from .groups import CHECKS, GROUPS, PATHS
 
@@ -33,7 +34,15 @@ def run_checks(limit: float, paths: Sequence[str] = ()) -> Iterator[Check]:
     if paths:
         wanted.append((PATHS, tuple(paths), tuple(paths)))
     deadline = time.monotonic() + limit
-    started = [_start(group, arguments) for group, _, arguments in wanted]
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        for group, _, arguments in wanted:
+            started.append(_start(group, arguments))
+    except OSError as error:
+        for process in started:
+            _end(process)
+        problem = f"no process can be started ({error.strerror or error})"
+        raise SdrError(f"{problem}; run `ulimit -n 1024; ulimit -u 4096` in the shell") from error
     with ThreadPoolExecutor(len(started)) as pool:
         answers = [pool.submit(_collect, process, deadline) for process in started]
         try:

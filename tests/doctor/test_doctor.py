@@ -167,6 +167,15 @@ def test_a_bare_environment_is_told_in_words():
     assert done.stderr.startswith("x packages: tqdm is not installed\n  -> run `pip install .`")
 
 
+def test_where_no_process_can_be_started():
+    code = "import resource, runpy; resource.setrlimit(resource.RLIMIT_NOFILE, (14, 14)); "
+    code += "runpy.run_module('pyserini_sdr.doctor', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: no process can be started (Too many open files); run `ulimit -n 1024")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_line_that_was_cut_is_left_out():
     stream = io.StringIO()
     Teller(stream).tell(Check("a", "ok", "ä", notes=("n",)))
