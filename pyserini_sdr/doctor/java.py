@@ -57,7 +57,7 @@ def check_pyserini(teller: Teller) -> Check:
     """Whether the JVM starts and finds Anserini; tried in a child process, because a failing JVM takes its own down."""
     version = compat.pyserini_version()
     if version is None:
-        return Check("pyserini", "failure", "not installed", "run `pip install 'pyserini>=1.6,<3'`")
+        return Check("pyserini", "failure", "not installed", "do what `packages` says")
     details: dict[str, object] = {"version": version}
     usable, _ = _surveyed(teller)
     if not usable:
@@ -82,7 +82,7 @@ def check_stock(teller: Teller) -> Check:
     """Whether plain `python -m pyserini...` would start in this shell: it looks at JAVA_HOME and PATH alone."""
     version = compat.pyserini_version()
     if version is None:
-        return Check("stock", "warning", "pyserini is not installed", "run `pip install 'pyserini>=1.6,<3'`")
+        return Check("stock", "warning", "pyserini is not installed", "do what `packages` says")
     reasons: list[str] = []
     steps: list[str] = []
     exports: list[str] = []
