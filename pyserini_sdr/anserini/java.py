@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -179,9 +179,14 @@ def _output(command: list[str]) -> str:
     return done.stdout + done.stderr
 
 
-def survey(environ: Mapping[str, str] | None = None) -> tuple[list[Java], list[Rejected]]:
-    """Every usable Java, best first, and every rejected place; what `doctor` prints."""
-    found = [inspect(home, source) for home, source in candidates(environ)]
+def survey(
+    environ: Mapping[str, str] | None = None, told: Callable[[Path], None] = lambda home: None
+) -> tuple[list[Java], list[Rejected]]:
+    """Every usable Java, best first, and every rejected place; what `doctor` prints. A place is `told` beforehand."""
+    found = []
+    for home, source in candidates(environ):
+        told(home)
+        found.append(inspect(home, source))
     usable = [java for java in found if isinstance(java, Java)]
     return sorted(usable, key=lambda java: not java.has_vector), [r for r in found if isinstance(r, Rejected)]
 

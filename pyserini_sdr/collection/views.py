@@ -55,16 +55,16 @@ def write_queries(options: ViewsOptions, output: Path) -> None:
                 f"none of its {source.count:,} documents gives a query",
                 remedy="another --method, or a smaller --min-query-tokens",
             )
-    write_manifest(
-        output.with_name(output.name + ".json"),
-        "document queries",
-        config=as_dict(options),
-        inputs=corpus_files(source.corpus),
-        documents=source.count,
-        queries=sum(number * times for number, times in numbers.items()),
-        queries_per_document={str(number): times for number, times in sorted(numbers.items())},
-        **generator_facts(options.generator, method),
-    )
+        write_manifest(
+            output.with_name(output.name + ".json"),
+            "document queries",
+            config=as_dict(options),
+            inputs=corpus_files(source.corpus),
+            documents=source.count,
+            queries=sum(number * times for number, times in numbers.items()),
+            queries_per_document={str(number): times for number, times in sorted(numbers.items())},
+            **generator_facts(options.generator, method),
+        )
     if isinstance(method, Generated):
         method.remove()
     total = sum(number * times for number, times in numbers.items())

@@ -108,8 +108,8 @@ def main(command: Command | CommandGroup | Any, module: str, argv: Sequence[str]
         status = _fail(job, f"error: {error.filename}: {error.strerror or error}", 1)
     except MemoryError:
         status = _fail(job, _MEMORY, 1)
-    except RuntimeError as error:  # torch's, on a GPU and on a CPU
-        if not any(words in str(error) for words in ("out of memory", "can't allocate memory")):
+    except RuntimeError as error:  # torch's, on a GPU and on a CPU, oneDNN's, and Python's for want of a stack
+        if not any(words in str(error) for words in _OF_MEMORY):
             raise
         status = _fail(job, _MEMORY, 1)
     except SystemExit:
@@ -120,6 +120,7 @@ def main(command: Command | CommandGroup | Any, module: str, argv: Sequence[str]
     sys.exit(status)
 
 
+_OF_MEMORY = ("out of memory", "can't allocate memory", "could not create a primitive", "can't start new thread")
 _MEMORY = "error: out of memory; use smaller batches (encode: a smaller --token-budget, with --overwrite)"
 
 

@@ -94,6 +94,21 @@ def remove_stale(path: Path) -> None:
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
+def discard(folder: Path) -> None:
+    """Deletes a folder, of which nothing is left under its name from the first moment on.
+
+    Who is told to stop in the midst of it deletes the rest first; what a killed process leaves, `remove_stale` removes
+    (of `.work`, what is left of `work`).
+    """
+    retired = partial_path(folder.with_name(folder.name.removeprefix(".")))
+    try:
+        folder.rename(retired)
+        shutil.rmtree(retired, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(retired, ignore_errors=True)
+        raise
+
+
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Holds a file or directory; `OSError` if another process does, or if the file system has no locks."""

@@ -1,6 +1,7 @@
 """Manifests: a JSON file beside every artefact that says how it was made.
 
-The manifest is written last and atomically, so an artefact with its manifest is a finished one.
+A directory's manifest is written last and atomically, so a directory with its manifest is finished. What is one file is
+finished when it is there; its manifest, beside it, is written just before it appears.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def option(
         metavar: name of the value in `--help`.
         group: heading in `--help`.
         check: returns what is wrong with a value, or None.
-        positional: given by its place instead of a flag, in the order of the fields (single values only).
+        positional: given by its place instead of a flag, in the order of the fields; a list has to be the last one.
     """
     metadata = {
         "help": help,
@@ -148,7 +148,7 @@ def add_options(parser: argparse.ArgumentParser, cls: type) -> None:
             "help": (meta["help"] + _default_text(field)).replace("%", "%%"),
         }
         if meta["positional"]:  # optional here, because a configuration file may give it; `build` converts and asks
-            target.add_argument(**kwargs, nargs="?", metavar=flag_of(field))
+            target.add_argument(**kwargs, nargs="*" if many else "?", metavar=flag_of(field))
             continue
         if scalar is bool:
             kwargs["action"] = argparse.BooleanOptionalAction

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 T = TypeVar("T")
+
+# tqdm's own is made with the first message, and imports multiprocessing: Ctrl-C in the midst of that is a traceback
+tqdm.set_lock(threading.RLock())
 
 
 def note(message: str) -> None:

@@ -12,7 +12,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ..core.errors import DataError, shorten
@@ -69,21 +69,31 @@ def iter_located_groups(path: str | os.PathLike[str]) -> Iterator[tuple[int, Gro
         raise DataError(path, "no groups in the file")
 
 
-def write_groups(path: str | os.PathLike[str], groups: Iterable[Group]) -> int:
-    """Writes groups atomically, one line each; returns how many."""
+def write_groups(
+    path: str | os.PathLike[str], groups: Iterable[Group], record: Callable[[int], object] | None = None
+) -> int:
+    """Writes groups atomically, one line each; returns how many.
+
+    Args:
+        path: the file.
+        groups: what is written.
+        record: called with their number just before the file appears, so that what it writes is there first.
+    """
     count = 0
     with atomic_file(path) as handle:
         for group in groups:
-            record: dict[str, Any] = {
+            values: dict[str, Any] = {
                 "query_id": group.query_id,
                 "query": group.query,
                 "positives": [_plain(candidate) for candidate in group.positives],
                 "negatives": [_plain(candidate) for candidate in group.negatives],
             }
             if group.scores:
-                record["scores"] = group.scores
-            handle.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+                values["scores"] = group.scores
+            handle.write(json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n")
             count += 1
+        if record is not None:
+            record(count)
     return count
 
 

@@ -8,42 +8,49 @@ import sys
 from dataclasses import asdict
 from typing import TextIO
 
-from .checks import Check, run_checks
 from .command import DoctorOptions
+from .finding import Check
+from .groups import CHECKS
+from .probes import run_checks
 
 _MARKS = {"ok": ("✓", "+", "32"), "warning": ("!", "!", "33"), "failure": ("✗", "x", "31")}
+_WIDTH = max(map(len, CHECKS)) + 1
 
 
 def run(options: DoctorOptions) -> int:
-    """Runs all checks and prints them; 0 if nothing necessary is broken, else 1."""
+    """Makes all checks and prints them; 0 if nothing necessary is broken, else 1."""
     checks: list[Check] = []
-    for check in run_checks():
+    for check in run_checks(options.limit, options.paths):
         checks.append(check)
         if not options.json:
-            print(describe(check, sys.stdout), flush=True)
-    ok = all(check.status != "failure" for check in checks)
+            print(describe(check, sys.stdout, colour=options.color), flush=True)
+    failures = [check.name for check in checks if check.status == "failure"]
+    warnings = [check.name for check in checks if check.status == "warning"]
     if options.json:
         shown = [{key: value for key, value in asdict(check).items() if key != "notes"} for check in checks]
-        print(json.dumps({"ok": ok, "checks": shown}, indent=2, ensure_ascii=False))
-    elif ok:
-        print("everything necessary works")
+        print(json.dumps({"ok": not failures, "checks": shown}, indent=2, ensure_ascii=not _unicode(sys.stdout)))
+    elif failures:
+        print(f"not everything works: {', '.join(failures)}")
     else:
-        print("not everything necessary works: see ✗ above" if _unicode(sys.stdout) else "see x above")
-    return 0 if ok else 1
+        print("everything necessary works" + (f"; warnings: {', '.join(warnings)}" if warnings else ""))
+    return 1 if failures else 0
 
 
-def describe(check: Check, stream: TextIO) -> str:
+def describe(check: Check, stream: TextIO, *, colour: bool = True) -> str:
     """A check as lines of text, coloured only if `stream` is a terminal (and NO_COLOR is not set)."""
-    mark, plain, colour = _MARKS[check.status]
+    mark, plain, code = _MARKS[check.status]
     if not _unicode(stream):
         mark = plain
-    if stream.isatty() and not os.environ.get("NO_COLOR"):
-        mark = f"\033[{colour}m{mark}\033[0m"
-    lines = [f"{mark} {check.name:<13}{check.summary}"]
-    lines += [f"{'':15}{note}" for note in check.notes]
+    if colour and stream.isatty() and not os.environ.get("NO_COLOR"):
+        mark = f"\033[{code}m{mark}\033[0m"
+    margin = " " * (_WIDTH + 2)
+    lines = [f"{mark} {check.name:<{_WIDTH}}{check.summary}"]
+    if len(check.name) >= _WIDTH:  # a path
+        lines = [f"{mark} {check.name}", f"{margin}{check.summary}"]
+    lines += [f"{margin}{note}" for note in check.notes]
     if check.remedy:
-        lines.append(f"{'':15}-> {check.remedy}")
-    return "\n".join(lines)
+        lines.append(f"{margin}-> {check.remedy}")
+    return "\n".join(lines) if _unicode(stream) else "\n".join(lines).encode("ascii", "backslashreplace").decode()
 
 
 def _unicode(stream: TextIO) -> bool:

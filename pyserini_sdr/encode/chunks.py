@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import DataError, SdrError
-from ..core.files import PARTIAL, atomic_file, partial_path, read_object, write_json
+from ..core.files import PARTIAL, atomic_file, discard, read_object, write_json
 from ..core.plan import hold_to_plan
 from ..core.runtime import available_cores
 from .layout import FOLDER
@@ -162,9 +161,7 @@ class ChunkStore:
         """Deletes the folder, of which nothing is left under its name from the first moment on."""
         if not self.folder.exists():
             return
-        retired = partial_path(self.folder.with_name(FOLDER.removeprefix(".")))
-        self.folder.rename(retired)
-        shutil.rmtree(retired, ignore_errors=True)
+        discard(self.folder)
 
     def _path(self, number: int, suffix: str) -> Path:
         return self.folder / f"{number:05d}.{suffix}"

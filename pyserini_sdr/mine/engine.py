@@ -143,7 +143,7 @@ def _write(
     collection: Collection,
     texts: DocumentStore | None,
 ) -> None:
-    """Filters, draws, writes the groups and then their manifest, and tells what came of it."""
+    """Filters, draws, writes the groups and their manifest, and tells what came of it."""
     kept: dict[str, int] = {}
     dark = Darkener.of(options)
     if dark is not None and texts is None:
@@ -155,22 +155,26 @@ def _write(
     if dark is not None:
         assert texts is not None
         drawn = dark.apply(drawn, texts)
-    count = write_groups(options.output, drawn)
-    short = {qid: number for qid, number in kept.items() if number < options.negatives}
-    facts: dict[str, Any] = {
-        "groups": count,
-        "queries": len(kept),
-        "without_negatives": len(kept) - count,
-        **({"queries_read": ranks.read, "positive_ranks": ranks.facts()} if ranks.found else {}),
-        "dropped": dict(filters.dropped),
-        "unscored_positives": dict(filters.unscored),
-        "negatives_per_query": {str(n): times for n, times in sorted(Counter(kept.values()).items())},
-        "short": {"queries": len(short), "first": dict(list(short.items())[:_LISTED])},
-        **({"dark": dark.facts()} if dark is not None else {}),
-    }
-    inputs = [*(options.runs or ()), *([options.groups] if options.groups else [])]
-    path = options.output.with_name(options.output.name + ".json")
-    write_manifest(path, "groups", config=as_dict(options), inputs=inputs, **facts)
+    short: dict[str, int] = {}
+
+    def record(count: int) -> None:
+        short.update((qid, number) for qid, number in kept.items() if number < options.negatives)
+        facts: dict[str, Any] = {
+            "groups": count,
+            "queries": len(kept),
+            "without_negatives": len(kept) - count,
+            **({"queries_read": ranks.read, "positive_ranks": ranks.facts()} if ranks.found else {}),
+            "dropped": dict(filters.dropped),
+            "unscored_positives": dict(filters.unscored),
+            "negatives_per_query": {str(n): times for n, times in sorted(Counter(kept.values()).items())},
+            "short": {"queries": len(short), "first": dict(list(short.items())[:_LISTED])},
+            **({"dark": dark.facts()} if dark is not None else {}),
+        }
+        inputs = [*(options.runs or ()), *([options.groups] if options.groups else [])]
+        path = options.output.with_name(options.output.name + ".json")
+        write_manifest(path, "groups", config=as_dict(options), inputs=inputs, **facts)
+
+    count = write_groups(options.output, drawn, record)
     if ranks.found:
         note(f"queries kept by the rank of their best positive: {ranks.kept:,} of {ranks.read:,} ({ranks.summary()})")
     if dark is not None:

@@ -122,6 +122,13 @@ def convert(options: TeachOptions) -> None:
     if output.exists() and not options.overwrite:
         raise DataError(output, "already exists", remedy="give another path or --overwrite")
     given = options.name[0] if options.name else None
+    counts: dict[str, Any] = {}
+
+    def record(**numbers: int) -> None:
+        counts.update(numbers)
+        manifest = output.with_name(output.name + ".json")
+        write_manifest(manifest, "groups", config=as_dict(options), inputs=[source], **counts)
+
     if is_tsv(output):
         known = [TEACHER]
         if not is_tsv(source):
@@ -133,14 +140,17 @@ def convert(options: TeachOptions) -> None:
         if given is None and len(known) > 1:
             raise UsageError(f"--name: is required, {source} holds scores of {', '.join(known)}")
         name = given or known[0]
+        counts["teacher"] = name
         located = iter_input(source, options.collection, options.split)
-        written, lacking = write_teacher_tsv(output, (group for _, group in located), name)
-        counts: dict[str, Any] = {"teacher": name, "triples": written, "triples_without_scores": lacking}
+        write_teacher_tsv(
+            output,
+            (group for _, group in located),
+            name,
+            lambda written, lacking: record(triples=written, triples_without_scores=lacking),
+        )
     else:
-        name = given or TEACHER
-        counts = {"teacher": name, "groups": write_groups(output, _renamed(options, name))}
-    manifest = output.with_name(output.name + ".json")
-    write_manifest(manifest, "groups", config=as_dict(options), inputs=[source], **counts)
+        name = counts["teacher"] = given or TEACHER
+        write_groups(output, _renamed(options, name), lambda count: record(groups=count))
     note(f"{output}: " + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in counts.items()))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ..core.errors import DataError, UsageError
@@ -46,13 +46,19 @@ def refuse_texts(path: str | os.PathLike[str], group: Group, line: int | None = 
         )
 
 
-def write_teacher_tsv(path: str | os.PathLike[str], groups: Iterable[Group], teacher: str) -> tuple[int, int]:
+def write_teacher_tsv(
+    path: str | os.PathLike[str],
+    groups: Iterable[Group],
+    teacher: str,
+    record: Callable[[int, int], object] | None = None,
+) -> tuple[int, int]:
     """Writes `pos_score neg_score qid pos_id neg_id` for every positive × negative of every group, atomically.
 
     Args:
         path: the file; `.gz` is compressed.
         groups: with scores of `teacher`.
         teacher: name of the scores.
+        record: called with what is returned just before the file appears, so that what it writes is there first.
 
     Returns:
         Triples written, and triples left out because one of the two has no score.
@@ -82,4 +88,6 @@ def write_teacher_tsv(path: str | os.PathLike[str], groups: Iterable[Group], tea
                     written += 1
         if not written:
             raise DataError(path, f"no positive and negative that both have a score of {teacher!r}: nothing to write")
+        if record is not None:
+            record(written, lacking)
     return written, lacking

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..anserini.stock import encode_command, path_warnings
-from ..core.files import PARTIAL, partial_path
+from ..core.files import PARTIAL, discard
 from ..core.manifest import write_manifest
 from ..core.options import as_dict
 from ..core.progress import note, warn
@@ -87,13 +87,7 @@ def finish(
         **facts,
     )
     if not options.keep_checkpoints:
-        retired = partial_path(work.with_name(work.name.removeprefix(".")))
-        work.rename(retired)  # a process that is killed from here on leaves what the next one removes
-        try:
-            shutil.rmtree(retired, ignore_errors=True)
-        except BaseException:  # told to stop: all is done but this
-            shutil.rmtree(retired, ignore_errors=True)
-            raise
+        discard(work)
     chosen = (
         f", dev {metric} {before['untrained']:.4f} → {state.best_metric:.4f} (step {state.best_global_step})"
         if dev

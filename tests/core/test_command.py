@@ -31,6 +31,8 @@ def work(options: Options) -> int | None:
         "usage": UsageError("--times: too often"),
         "interrupt": KeyboardInterrupt(),
         "memory": MemoryError(),
+        "kernel": RuntimeError("could not create a primitive"),
+        "stack": RuntimeError("can't start new thread"),
         "path": FileNotFoundError(2, "No such file or directory", "somewhere"),
         "pipe": BrokenPipeError(),
         "defect": ValueError("a defect of ours"),
@@ -51,16 +53,18 @@ def run(command: Command | CommandGroup, *argv: str) -> int:
     return stop.value.code
 
 
+ENCODE = "encode: a smaller --token-budget, with --overwrite"
+
+
 @pytest.mark.parametrize(
     ("argv", "status", "message"),
     [
         (("--name", "data"), 1, "error: corpus.jsonl:7: empty text; remove it\n"),
         (("--name", "usage"), 2, "error: --times: too often\n"),
         (("--name", "interrupt"), 130, "interrupted\n"),
-        (
-            ("--name", "memory"),
-            1,
-            "error: out of memory; use smaller batches (encode: a smaller --token-budget, with --overwrite)\n",
+        *(
+            (("--name", name), 1, f"error: out of memory; use smaller batches ({ENCODE})\n")
+            for name in ("memory", "kernel", "stack")
         ),
         (("--name", "path"), 1, "error: somewhere: No such file or directory\n"),
         ((), 2, "error: --name is required\n"),

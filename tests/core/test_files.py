@@ -16,6 +16,7 @@ from pyserini_sdr.core.files import (
     atomic_directory,
     atomic_file,
     cache_folder,
+    discard,
     read_json,
     read_jsonl,
     read_lines,
@@ -287,3 +288,22 @@ def test_what_a_killed_writer_left_goes_and_what_another_one_writes_stays(tmp_pa
         assert (first / "x").exists()
     assert (tmp_path / "out.txt").read_text() == "1"
     assert sorted(path.name for path in tmp_path.iterdir()) == [".out2.partial-0", "out", "out.txt"]
+
+
+def test_a_folder_is_discarded_whole_by_who_is_told_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    work = tmp_path / ".work"
+    for name in ("a", "b", "c"):
+        (work / name).mkdir(parents=True)
+    remove, seen = os.rmdir, []
+
+    def stopped(path, **options):
+        seen.append(path)
+        remove(path, **options)
+        if len(seen) == 1:
+            assert not work.exists(), "nobody meets half of it under its name"
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "rmdir", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        discard(work)
+    assert list(tmp_path.iterdir()) == []

@@ -42,6 +42,27 @@ def test_positionals_may_stand_anywhere(argv: tuple[str, ...]) -> None:
     assert options == BuildOptions("pydocs", Path("out"), count=3, words=["a"], overwrite=True)
 
 
+@dataclass
+class Several:
+    kind: str = option(help="of what", positional=True)
+    paths: list[str] = option([], help="where", positional=True)
+    flag: bool = option(False, help="whether")
+
+
+@pytest.mark.parametrize(
+    ("argv", "paths"),
+    [
+        (("a",), []),
+        (("a", "b"), ["b"]),
+        (("a", "--flag", "b", "c"), ["b", "c"]),
+        (("a", "b", "--flag", "c"), ["b", "c"]),
+    ],
+)
+def test_several_positionals(argv: tuple[str, ...], paths: list[str]) -> None:
+    options, _ = parse(Parser(prog="it"), Several, argv)
+    assert (options.kind, options.paths) == ("a", paths)
+
+
 def test_positional_from_config_and_flag_wins(tmp_path: Path) -> None:
     config = tmp_path / "c.yaml"
     config.write_text("name: pydocs\ndirectory: here\ncount: 2\n")
