@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,6 +77,17 @@ def gather_topics(paths: Sequence[Path], count: int, seed: int, output: Path) ->
         first, second = (texts[place].split() for place in rng.integers(0, len(texts), 2))
         known[f"made-{number}"] = " ".join(first[: len(first) // 2] + second[len(second) // 2 :])
     draw_topics(known, count, seed, output)
+    return output
+
+
+def write_vocabulary(topics: Path, output: Path) -> Path:
+    """A WordPiece vocabulary for topics: their 20,000 most frequent words, and every character to spell the others."""
+    words = Counter(re.findall(r"\w+|[^\w\s]", " ".join(read_topics(topics).values()).lower()))
+    characters = sorted({character for word in words for character in word})[:5000]
+    pieces = [*("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"), *characters, *(f"##{one}" for one in characters)]
+    pieces += [word for word, _ in words.most_common(20_000) if len(word) > 1]
+    with atomic_file(output) as handle:
+        handle.writelines(f"{piece}\n" for piece in pieces)
     return output
 
 

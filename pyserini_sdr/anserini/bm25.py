@@ -115,7 +115,9 @@ class BM25Searcher:
             found = self._searcher.batch_search(java_queries, java_qids, hits, threads)
             return json.loads(self._as_json.writeValueAsBytes(found).tostring())
         except JavaException as error:
-            raise SdrError(f"{self.index}: BM25 search failed: {_reason(error)}") from error
+            reason = _reason(error)
+            remedy = "; let Java have more: _JAVA_OPTIONS=-Xmx8g" if "OutOfMemoryError" in reason else ""
+            raise SdrError(f"{self.index}: BM25 search failed: {reason}{remedy}") from error
 
     def close(self) -> None:
         """Releases the index."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +140,23 @@ def test_what_is_not_an_index(tmp_path: Path):
 def test_hits_must_be_positive(tiny_index: Path):
     with BM25Searcher(tiny_index) as searcher, pytest.raises(UsageError, match="hits=0"):
         searcher.search_batch({"q": "river"}, hits=0)
+
+
+def test_java_without_enough_memory_is_told_with_the_remedy(tiny_index: Path, tmp_path: Path):
+    """Java's own words, and how to give it more; here it has less than the search needs."""
+    topics = tmp_path / "topics.tsv"
+    topics.write_text("".join(f"{number}\t{'heron marsh river ' * 2000}\n" for number in range(40)))
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pyserini_sdr.search", "bm25", "--index", str(tiny_index)),
+            *("--topics", str(topics), "--output", str(tmp_path / "run.trec")),
+        ],
+        env={**os.environ, "_JAVA_OPTIONS": "-Xmx8m"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "OutOfMemoryError" in done.stderr and "_JAVA_OPTIONS=-Xmx8g" in done.stderr
+    assert "Traceback" not in done.stderr and not (tmp_path / "run.trec").exists()
