@@ -17,10 +17,13 @@ from pyserini_sdr.core.progress import bar
 from pyserini_sdr.encode.engine import DOCID, INDEX
 from pyserini_sdr.encode.flat import flat_header
 from pyserini_sdr.index.flat import open_flat
-from pyserini_sdr.trec.run import RunWriter
+from pyserini_sdr.trec.run import ordered
+from pyserini_sdr.trec.scores import score_texts
 from pyserini_sdr.trec.topics import read_topics
 
 _BLOCK = 10_000
+_DRAWN = 100
+"""Topics of runs that are drawn."""
 _MIXED = 3
 """Vectors of the source in each one made."""
 
@@ -101,7 +104,8 @@ def first_topics(path: Path, count: int, output: Path) -> Path:
 def write_runs(paths: Sequence[Path], qrels: Path, topics: int, depth: int, seed: int) -> None:
     """Runs over one million documents, and judgements for them.
 
-    A topic has a pool of twice `depth` documents: each run has a random half of it, 10 are judged (grades 0 to 2).
+    A topic has a pool of twice `depth` documents: each run has a random half of it, 10 are judged (grades 0 to 2). From
+    the 101st topic on they come again under another id, as drawing takes longer than what is to be measured.
 
     Args:
         paths: of the runs.
@@ -111,13 +115,25 @@ def write_runs(paths: Sequence[Path], qrels: Path, topics: int, depth: int, seed
         seed: of the draws.
     """
     rng = np.random.default_rng(seed)
+    blocks: list[list[str]] = []
     with contextlib.ExitStack() as stack:
-        judged = stack.enter_context(atomic_file(qrels))
-        writers = [stack.enter_context(RunWriter(path, f"load-{number}")) for number, path in enumerate(paths)]
+        files = [stack.enter_context(atomic_file(path)) for path in (qrels, *paths)]
         for topic in bar(range(topics), unit="topic", desc="runs"):
-            pool = [f"d{number}" for number in rng.choice(1_000_000, 2 * depth, replace=False).tolist()]
-            judged.writelines(f"q{topic} 0 {docid} {place % 3}\n" for place, docid in enumerate(pool[:10]))
-            for writer in writers:
-                chosen = rng.permutation(2 * depth)[:depth].tolist()
-                scores = np.sort(rng.random(depth, dtype=np.float32))[::-1]
-                writer.write(f"q{topic}", [pool[place] for place in chosen], scores)
+            if topic < _DRAWN:
+                blocks.append(_topic(rng, len(paths), depth))
+            for file, block in zip(files, blocks[topic % _DRAWN], strict=True):
+                file.write(block.replace("TOPIC", f"q{topic}"))
+
+
+def _topic(rng: np.random.Generator, runs: int, depth: int) -> list[str]:
+    """The lines of a topic: its judgements, then those of each run."""
+    pool = [f"d{number}" for number in rng.choice(1_000_000, 2 * depth, replace=False).tolist()]
+    blocks = ["".join(f"TOPIC 0 {docid} {place % 3}\n" for place, docid in enumerate(pool[:10]))]
+    for number in range(runs):
+        chosen = [pool[place] for place in rng.permutation(2 * depth)[:depth].tolist()]
+        docids, scores = ordered(chosen, rng.random(depth, dtype=np.float32))
+        rows = zip(docids, score_texts(scores), strict=True)
+        blocks.append(
+            "".join(f"TOPIC Q0 {docid} {n} {score} load-{number}\n" for n, (docid, score) in enumerate(rows, 1))
+        )
+    return blocks

@@ -16,14 +16,15 @@ examples:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from common import Benchmark
 from facts import portable
 from load_material import first_topics, gather_topics, write_vocabulary
-from load_stages import Stage, memory_claims, stage
+from load_stages import Stage, add_jobs, memory_claims, side_by_side, stage
 from material import make_encoder, whole_numbers, write_random_index
 
 from pyserini_sdr.anserini.bm25_index import MANIFEST
@@ -42,6 +43,7 @@ def main() -> None:
     add("--hybrid-queries", type=whole_numbers, default=100_000, metavar="N", help="of search hybrid (default: 100k)")
     add("--hits", type=int, default=100, help="documents per query (default: 100)")
     add("--bm25-hits", type=int, help="of search bm25 (default: as --hits)")
+    add_jobs(benchmark.parser)
     benchmark.run(work)
 
 
@@ -59,13 +61,24 @@ def work(benchmark: Benchmark) -> dict[str, Any]:
     dense = ("--index", made, "--encoder", encoder, "--hits", args.hits)
     indexed = stage("index bm25", 1, "index", "bm25", "--input", args.collection, "--index", folder / "bm25")
     stages = [indexed | {"size": read_object(folder / "bm25" / MANIFEST)["documents"]}]
+    calls: list[Callable[[], Stage]] = []
+    fusions: list[Callable[[], Stage]] = []
+    bm25 = ("--index", folder / "bm25")
     for count in sizes(args.queries):
         topics = first_topics(every, count, folder / f"topics{count}.tsv")
-        stages += searches(folder, dense, topics, count, args.bm25_hits)
+        runs = [folder / f"{name}{count}.trec" for name in ("dense", "bm25", "fused")]
+        of_bm25 = (*bm25, "--topics", topics, "--hits", args.bm25_hits, "--output", runs[1])
+        calls += [
+            partial(stage, "search dense", count, "search", "dense", *dense, "--topics", topics, "--output", runs[0]),
+            partial(stage, "search bm25", count, "search", "bm25", *of_bm25),
+        ]
+        fusions.append(partial(stage, "run fuse", count, "run", "fuse", "--runs", *runs[:2], "--output", runs[2]))
     for count in sizes(args.hybrid_queries):
-        topics = first_topics(every, count, folder / f"topics{count}.tsv")
-        both = (*dense, "--bm25-index", folder / "bm25", "--topics", topics)
-        stages.append(stage("search hybrid", count, "search", "hybrid", *both, "--output", folder / "hybrid.trec"))
+        topics = first_topics(every, count, folder / f"hybrid{count}.tsv")
+        both = (*dense, "--bm25-index", folder / "bm25", "--topics", topics, "--output", folder / f"hybrid{count}.trec")
+        calls.append(partial(stage, "search hybrid", count, "search", "hybrid", *both))
+    stages += side_by_side(args.jobs, calls)
+    stages += side_by_side(args.jobs, fusions)
     return {
         "dimension": DIMENSION,
         "vectors": args.vectors,
@@ -74,6 +87,7 @@ def work(benchmark: Benchmark) -> dict[str, Any]:
         "hybrid_queries": args.hybrid_queries,
         "hits": args.hits,
         "bm25_hits": args.bm25_hits,
+        "jobs": args.jobs,
         "stages": stages,
         "claims": memory_claims(stages, "topics"),
     }
@@ -82,17 +96,6 @@ def work(benchmark: Benchmark) -> dict[str, Any]:
 def sizes(count: int) -> list[int]:
     """A tenth, and all."""
     return [max(count // 10, 1), count]
-
-
-def searches(folder: Path, dense: Sequence[object], topics: Path, count: int, bm25_hits: int) -> list[Stage]:
-    """Both searches, and their fusion; `dense` has the flags of index, encoder and hits."""
-    runs = folder / "dense.trec", folder / "bm25.trec"
-    bm25 = ("--index", folder / "bm25", "--hits", bm25_hits)
-    return [
-        stage("search dense", count, "search", "dense", *dense, "--topics", topics, "--output", runs[0]),
-        stage("search bm25", count, "search", "bm25", *bm25, "--topics", topics, "--output", runs[1]),
-        stage("run fuse", count, "run", "fuse", "--runs", *runs, "--output", folder / "fused.trec"),
-    ]
 
 
 if __name__ == "__main__":

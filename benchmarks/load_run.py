@@ -13,12 +13,14 @@ examples:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from common import Benchmark
 from load_material import write_runs
-from load_stages import Stage, memory_claims, stage
+from load_stages import Stage, add_jobs, memory_claims, side_by_side, stage
 from material import whole_numbers
 
 METRICS = ("ndcg_cut_10", "map", "recall_100", "recip_rank", "P_10")
@@ -29,6 +31,7 @@ def main() -> None:
     add = benchmark.parser.add_argument
     add("--topics", type=whole_numbers, default=20_000, metavar="N", help="default: 20k")
     add("--depth", type=whole_numbers, default=1000, metavar="N", help="documents per topic (default: 1000)")
+    add_jobs(benchmark.parser)
     benchmark.run(work)
 
 
@@ -37,32 +40,35 @@ def work(benchmark: Benchmark) -> dict[str, Any]:
     args.rounds = 1
     if args.quick:
         args.topics, args.depth = 100, 50
-    stages: list[Stage] = []
+    calls: list[Callable[[], Stage]] = []
     for topics in (max(args.topics // 10, 1), args.topics):
-        runs = [benchmark.folder / f"{name}.trec" for name in ("first", "second")]
-        qrels, fused = benchmark.folder / "qrels.txt", benchmark.folder / "fused.trec"
-        write_runs(runs, qrels, topics, args.depth, args.seed)
-        stages += measure(runs, qrels, fused, topics)
+        folder = benchmark.folder / str(topics)
+        runs = [folder / f"{name}.trec" for name in ("first", "second")]
+        write_runs(runs, folder / "qrels.txt", topics, args.depth, args.seed)
+        calls += commands(folder, runs, topics)
+    stages = side_by_side(args.jobs, calls)
     return {
         "topics": args.topics,
         "depth": args.depth,
         "lines": args.topics * args.depth,
         "bytes": runs[0].stat().st_size,
         "metrics": METRICS,
+        "jobs": args.jobs,
         "stages": stages,
         "claims": memory_claims(stages, "topics"),
     }
 
 
-def measure(runs: list[Path], qrels: Path, fused: Path, topics: int) -> list[Stage]:
+def commands(folder: Path, runs: list[Path], topics: int) -> list[Callable[[], Stage]]:
     """Every command once."""
-    judged = ("--qrels", qrels, "--runs", runs[0], "--metrics", *METRICS)
-    return [
-        stage("evaluate", topics, "evaluate", *judged),
-        stage("evaluate --per-query", topics, "evaluate", *judged, "--per-query", "--format", "csv"),
-        stage("run check", topics, "run", "check", "--run", runs[0]),
-        stage("run fuse", topics, "run", "fuse", "--runs", *runs, "--output", fused),
-    ]
+    judged = ("--qrels", folder / "qrels.txt", "--runs", runs[0], "--metrics", *METRICS)
+    argv = {
+        "evaluate": ("evaluate", *judged),
+        "evaluate --per-query": ("evaluate", *judged, "--per-query", "--format", "csv"),
+        "run check": ("run", "check", "--run", runs[0]),
+        "run fuse": ("run", "fuse", "--runs", *runs, "--output", folder / "fused.trec"),
+    }
+    return [partial(stage, name, topics, *words) for name, words in argv.items()]
 
 
 if __name__ == "__main__":

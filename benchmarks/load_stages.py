@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from common import claim, spread
 from material import in_words
@@ -16,6 +18,7 @@ GROWTH_GB = 0.5
 """What of it ten times as much work may add."""
 
 Stage = dict[str, Any]
+T = TypeVar("T")
 
 
 def stage(name: str, size: int, module: str, *arguments: object) -> Stage:
@@ -43,6 +46,18 @@ def stage(name: str, size: int, module: str, *arguments: object) -> Stage:
         "peak_memory_bytes": done.peak_memory_bytes,
         "load_average": load,
     }
+
+
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """Adds `--jobs`."""
+    text = "commands run at a time (default: 1); with more, only their memory tells something, not their times"
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help=text)
+
+
+def side_by_side(jobs: int, calls: Sequence[Callable[[], T]]) -> list[T]:
+    """What the calls return, in their order; `jobs` of them run at a time."""
+    with ThreadPoolExecutor(jobs) as pool:
+        return [future.result() for future in [pool.submit(call) for call in calls]]
 
 
 def memory_claims(stages: Sequence[Stage], what: str) -> list[dict[str, Any]]:

@@ -15,13 +15,14 @@ examples:
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from common import Benchmark
 from facts import portable
 from load_material import encoder_of, gather_topics, write_mixed_index
-from load_stages import Stage, memory_claims, stage
+from load_stages import Stage, add_jobs, memory_claims, side_by_side, stage
 from material import whole_numbers
 
 from pyserini_sdr.core.errors import DataError
@@ -39,6 +40,7 @@ def main() -> None:
     add("--vectors", type=whole_numbers, default=1_000_000, metavar="N", help="default: 1M")
     add("--queries", type=whole_numbers, default=1000, metavar="N", help="default: 1k")
     add("--types", nargs="+", default=["hnsw", "ivf", "sq8", "ivf-pq"], metavar="TYPE", help="beside flat")
+    add_jobs(benchmark.parser)
     benchmark.run(work)
 
 
@@ -50,8 +52,8 @@ def work(benchmark: Benchmark) -> dict[str, Any]:
     encoder = encoder_of(args.index)
     topics = gather_topics(args.topics, args.queries, args.seed, folder / "topics.tsv")
     made = write_mixed_index(folder / "made", args.index, args.vectors, args.seed)
-    types: dict[str, dict[str, Any]] = {}
-    for name in [FLAT, *(name for name in args.types if name != FLAT)]:
+
+    def measure(name: str) -> dict[str, Any]:
         index, run = folder / name, folder / f"{name}.trec"
         build = ("index", "build", "--input", made, "--output", index, "--type", name, "--eval-queries", 0)
         search = ("--topics", topics, "--hits", max(DEPTHS), "--encoder", encoder, "--output", run)
@@ -61,18 +63,23 @@ def work(benchmark: Benchmark) -> dict[str, Any]:
             stage(f"index verify, {name}", args.vectors, "index", "verify", "--index", index),
             stage(f"search dense, {name}", args.vectors, "search", "dense", "--index", index, *search),
         ]
-        types[name] = {
-            "stages": stages,
-            "bytes": (index / "index").stat().st_size,
-            "recall": {str(depth): recall(run, folder / f"{FLAT}.trec", depth) for depth in DEPTHS},
-        }
+        size = (index / "index").stat().st_size
         shutil.rmtree(index)
+        return {"stages": stages, "bytes": size}
+
+    names = [FLAT, *(name for name in args.types if name != FLAT)]
+    measured = side_by_side(args.jobs, [partial(measure, name) for name in names])
+    types = dict(zip(names, measured, strict=True))
+    for name, record in types.items():
+        exact = folder / f"{FLAT}.trec"
+        record["recall"] = {str(depth): recall(folder / f"{name}.trec", exact, depth) for depth in DEPTHS}
     every: list[Stage] = [one for record in types.values() for one in record["stages"]]
     return {
         "index": {"name": portable(args.index)},
         "vectors": args.vectors,
         "queries": args.queries,
         "hits": max(DEPTHS),
+        "jobs": args.jobs,
         "types": types,
         "claims": memory_claims(every, "vectors"),
     }

@@ -128,7 +128,9 @@ def results() -> dict[str, dict]:
                 n: {"stages": stages, "bytes": 1.5e9, "recall": {"10": 1.0, "100": 0.9}} for n in ("flat", "ivf")
             },
         },
-        "load_queries": dict.fromkeys(("vectors", "dimension", "queries", "hybrid_queries", "hits", "bm25_hits"), 9)
+        "load_queries": dict.fromkeys(
+            ("vectors", "dimension", "queries", "hybrid_queries", "hits", "bm25_hits", "jobs"), 9
+        )
         | {"stages": stages},
         "load_run": {
             "topics": 20_000,
@@ -136,6 +138,7 @@ def results() -> dict[str, dict]:
             "lines": 20_000_000,
             "bytes": 7e8,
             "metrics": ["map"],
+            "jobs": 1,
             "stages": stages,
         },
     }
@@ -167,7 +170,7 @@ def test_every_script_has_its_section(tmp_path: Path):
     assert "| Encoding on a CPU: cacm: ours over stock | 2 [1, 4] × | ≥ 20 × | **no** |" in page
     assert "Not built: hnsw-pq: refused, because" in page
     assert "| `search bm25` | 100 k | 1.00 GB | 2 s | 1.5 to 9 |" in page
-    assert "between 1.5 and 9 meanwhile" in page
+    assert "4 commands ran at a time. The load average was between 1.5 and 9 meanwhile" in page
     assert "A trial" not in page and "Not measured yet" not in page
 
 
