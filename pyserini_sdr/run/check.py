@@ -118,8 +118,8 @@ def check(
         report.lines += len(rows)
         report.depth = max(report.depth, len(rows))
         tags = Counter([row.tag for row in rows])
-        for new in tags.keys() - report.tags.keys():
-            if new and (problem := tag_problem(new, tag_length)):
+        for new in tags:
+            if new and new not in report.tags and (problem := tag_problem(new, tag_length)):
                 line = next(row.line for row in rows if row.tag == new)
                 message = f"tag {shorten(new, 60)}: {problem}"
                 report.add("tag", "warning", message, line=line, repaired=tag is not None)

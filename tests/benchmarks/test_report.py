@@ -124,6 +124,7 @@ def results() -> dict[str, dict]:
             "vectors": 1_000_000,
             "queries": 1000,
             "hits": 100,
+            "jobs": 4,
             "types": {
                 n: {"stages": stages, "bytes": 1.5e9, "recall": {"10": 1.0, "100": 0.9}} for n in ("flat", "ivf")
             },
