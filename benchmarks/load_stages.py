@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, TypeVar
 
 from common import claim, spread
 from material import in_words
-from processes import run_ours
+from processes import run_ours, stop_all
 
 AIM_GB = 4.0
 """Memory that a command may take, all its processes together."""
@@ -55,9 +56,19 @@ def add_jobs(parser: argparse.ArgumentParser) -> None:
 
 
 def side_by_side(jobs: int, calls: Sequence[Callable[[], T]]) -> list[T]:
-    """What the calls return, in their order; `jobs` of them run at a time."""
+    """What the calls return, in their order; `jobs` of them run at a time. An error of one ends them all."""
     with ThreadPoolExecutor(jobs) as pool:
-        return [future.result() for future in [pool.submit(call) for call in calls]]
+        futures = [pool.submit(call) for call in calls]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            while not all(future.done() for future in futures):  # one more may just have begun
+                stop_all()
+                time.sleep(0.1)
+            raise
+        return [future.result() for future in futures]
 
 
 def memory_claims(stages: Sequence[Stage], what: str) -> list[dict[str, Any]]:

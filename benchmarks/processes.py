@@ -50,6 +50,16 @@ _LAUNCHER = (
 """A bare interpreter stands between: Linux counts the memory of the process that starts another as the other's peak."""
 
 
+_RUNNING: set[subprocess.Popen[str]] = set()
+
+
+def stop_all() -> None:
+    """Ends what `run_process` has started and waits for, in whatever threads."""
+    for process in list(_RUNNING):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
 def run_process(argv: Sequence[str], *, environment: Mapping[str, str] | None = None, tree: bool = False) -> Finished:
     """Runs a command to its end, with its wall time and its peak resident memory.
 
@@ -74,6 +84,7 @@ def run_process(argv: Sequence[str], *, environment: Mapping[str, str] | None = 
             errors="replace",
             start_new_session=True,
         )
+        _RUNNING.add(process)
         watch = TreeMemory(process.pid) if tree else None
         try:
             text, _ = process.communicate()
@@ -83,6 +94,7 @@ def run_process(argv: Sequence[str], *, environment: Mapping[str, str] | None = 
             process.wait()
             raise
         finally:
+            _RUNNING.discard(process)
             together = watch.stop() if watch else 0
         if not facts.exists():
             raise SdrError(f"could not be started: {last_complaint(text)}; the command: {command_text(argv)}")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from load_material import encoder_of, first_topics, gather_topics, write_mixed_index, write_runs
-from load_stages import memory_claims
+from load_stages import memory_claims, side_by_side
 from load_vectors import recall
 from material import write_random_index
 from processes import run_process
@@ -35,6 +37,24 @@ def test_memory_of_a_tree_is_that_of_all_its_processes_together():
     alone = run_process([sys.executable, "-I", "-c", code])
     together = run_process([sys.executable, "-I", "-c", code], tree=True)
     assert alone.peak_memory_bytes < 150e6 < 180e6 < together.peak_memory_bytes < 260e6
+
+
+def test_an_error_of_one_command_ends_those_beside_it():
+    """Without waiting for them, or beginning those that are left."""
+
+    def wait(marker: str) -> None:
+        run_process([sys.executable, "-I", "-c", f"import time; time.sleep(600)  # {marker}"])
+
+    def fail() -> None:
+        time.sleep(1)
+        raise ValueError("no good")
+
+    begun: list[str] = []
+    start = time.monotonic()
+    with pytest.raises(ValueError, match="no good"):
+        side_by_side(2, [partial(wait, "a"), fail, partial(wait, "b"), partial(begun.append, "c")])
+    assert time.monotonic() - start < 60
+    assert side_by_side(2, [lambda: 1, lambda: 2, lambda: 3]) == [1, 2, 3]
 
 
 def test_mixed_vectors_lie_between_those_of_the_source(tmp_path: Path):
