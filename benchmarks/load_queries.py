@@ -17,14 +17,13 @@ examples:
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from common import Benchmark
 from facts import portable
 from load_material import first_topics, gather_topics, write_vocabulary
-from load_stages import Stage, add_jobs, memory_claims, side_by_side, stage
+from load_stages import Stage, add_jobs, memory_claims, planned, side_by_side, stage
 from material import make_encoder, whole_numbers, write_random_index
 
 from pyserini_sdr.anserini.bm25_index import MANIFEST
@@ -60,25 +59,24 @@ def work(benchmark: Benchmark) -> dict[str, Any]:
     made = write_random_index(folder / "dense", args.vectors, DIMENSION, args.seed)
     dense = ("--index", made, "--encoder", encoder, "--hits", args.hits)
     indexed = stage("index bm25", 1, "index", "bm25", "--input", args.collection, "--index", folder / "bm25")
-    stages = [indexed | {"size": read_object(folder / "bm25" / MANIFEST)["documents"]}]
-    calls: list[Callable[[], Stage]] = []
-    fusions: list[Callable[[], Stage]] = []
-    bm25 = ("--index", folder / "bm25")
+    indexed["size"] = read_object(folder / "bm25" / MANIFEST)["documents"]
+    searches: dict[str, Callable[[], Stage]] = {}
+    fusions: dict[str, Callable[[], Stage]] = {}
+    bm25 = ("search", "bm25", "--index", folder / "bm25", "--hits", args.bm25_hits)
     for count in sizes(args.queries):
-        topics = first_topics(every, count, folder / f"topics{count}.tsv")
+        topics = ("--topics", first_topics(every, count, folder / f"topics{count}.tsv"))
         runs = [folder / f"{name}{count}.trec" for name in ("dense", "bm25", "fused")]
-        of_bm25 = (*bm25, "--topics", topics, "--hits", args.bm25_hits, "--output", runs[1])
-        calls += [
-            partial(stage, "search dense", count, "search", "dense", *dense, "--topics", topics, "--output", runs[0]),
-            partial(stage, "search bm25", count, "search", "bm25", *of_bm25),
-        ]
-        fusions.append(partial(stage, "run fuse", count, "run", "fuse", "--runs", *runs[:2], "--output", runs[2]))
+        searches |= planned("search dense", count, "search", "dense", *dense, *topics, "--output", runs[0])
+        searches |= planned("search bm25", count, *bm25, *topics, "--output", runs[1])
+        fusions |= planned("run fuse", count, "run", "fuse", "--runs", *runs[:2], "--output", runs[2])
     for count in sizes(args.hybrid_queries):
-        topics = first_topics(every, count, folder / f"hybrid{count}.tsv")
-        both = (*dense, "--bm25-index", folder / "bm25", "--topics", topics, "--output", folder / f"hybrid{count}.trec")
-        calls.append(partial(stage, "search hybrid", count, "search", "hybrid", *both))
-    stages += side_by_side(args.jobs, calls)
-    stages += side_by_side(args.jobs, fusions)
+        topics = ("--topics", first_topics(every, count, folder / f"hybrid{count}.tsv"))
+        both = (*dense, "--bm25-index", folder / "bm25", *topics, "--output", folder / f"hybrid{count}.trec")
+        searches |= planned("search hybrid", count, "search", "hybrid", *both)
+    found = side_by_side(args.jobs, searches)
+    if len(found) == len(searches):
+        found |= side_by_side(args.jobs, fusions)
+    stages = [indexed, *found.values()]
     return {
         "dimension": DIMENSION,
         "vectors": args.vectors,
@@ -88,6 +86,7 @@ def work(benchmark: Benchmark) -> dict[str, Any]:
         "hits": args.hits,
         "bm25_hits": args.bm25_hits,
         "jobs": args.jobs,
+        "missing": [name for name in searches | fusions if name not in found],
         "stages": stages,
         "claims": memory_claims(stages, "topics"),
     }

@@ -14,13 +14,12 @@ examples:
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from common import Benchmark
 from load_material import write_runs
-from load_stages import Stage, add_jobs, memory_claims, side_by_side, stage
+from load_stages import Stage, add_jobs, memory_claims, planned, side_by_side
 from material import whole_numbers
 
 METRICS = ("ndcg_cut_10", "map", "recall_100", "recip_rank", "P_10")
@@ -40,13 +39,14 @@ def work(benchmark: Benchmark) -> dict[str, Any]:
     args.rounds = 1
     if args.quick:
         args.topics, args.depth = 100, 50
-    calls: list[Callable[[], Stage]] = []
+    calls: dict[str, Callable[[], Stage]] = {}
     for topics in (max(args.topics // 10, 1), args.topics):
         folder = benchmark.folder / str(topics)
         runs = [folder / f"{name}.trec" for name in ("first", "second")]
         write_runs(runs, folder / "qrels.txt", topics, args.depth, args.seed)
-        calls += commands(folder, runs, topics)
-    stages = side_by_side(args.jobs, calls)
+        calls |= commands(folder, runs, topics)
+    found = side_by_side(args.jobs, calls)
+    stages = list(found.values())
     return {
         "topics": args.topics,
         "depth": args.depth,
@@ -54,21 +54,21 @@ def work(benchmark: Benchmark) -> dict[str, Any]:
         "bytes": runs[0].stat().st_size,
         "metrics": METRICS,
         "jobs": args.jobs,
+        "missing": [name for name in calls if name not in found],
         "stages": stages,
         "claims": memory_claims(stages, "topics"),
     }
 
 
-def commands(folder: Path, runs: list[Path], topics: int) -> list[Callable[[], Stage]]:
+def commands(folder: Path, runs: list[Path], topics: int) -> dict[str, Callable[[], Stage]]:
     """Every command once."""
-    judged = ("--qrels", folder / "qrels.txt", "--runs", runs[0], "--metrics", *METRICS)
-    argv = {
-        "evaluate": ("evaluate", *judged),
-        "evaluate --per-query": ("evaluate", *judged, "--per-query", "--format", "csv"),
-        "run check": ("run", "check", "--run", runs[0]),
-        "run fuse": ("run", "fuse", "--runs", *runs, "--output", folder / "fused.trec"),
+    judged = ("evaluate", "--qrels", folder / "qrels.txt", "--runs", runs[0], "--metrics", *METRICS)
+    return {
+        **planned("evaluate", topics, *judged),
+        **planned("evaluate --per-query", topics, *judged, "--per-query", "--format", "csv"),
+        **planned("run check", topics, "run", "check", "--run", runs[0]),
+        **planned("run fuse", topics, "run", "fuse", "--runs", *runs, "--output", folder / "fused.trec"),
     }
-    return [partial(stage, name, topics, *words) for name, words in argv.items()]
 
 
 if __name__ == "__main__":

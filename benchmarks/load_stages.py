@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from functools import partial
 from typing import Any, TypeVar
 
 from common import claim, spread
 from material import in_words
 from processes import run_ours, stop_all
+
+from pyserini_sdr.core.progress import warn
 
 AIM_GB = 4.0
 """Memory that a command may take, all its processes together."""
@@ -20,6 +23,11 @@ GROWTH_GB = 0.5
 
 Stage = dict[str, Any]
 T = TypeVar("T")
+
+
+def planned(name: str, size: int, module: str, *arguments: object) -> dict[str, Callable[[], Stage]]:
+    """A `stage` to run later, under a name that tells it from the same command at another size."""
+    return {f"{name}, {in_words(size)}": partial(stage, name, size, module, *arguments)}
 
 
 def stage(name: str, size: int, module: str, *arguments: object) -> Stage:
@@ -55,20 +63,31 @@ def add_jobs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help=text)
 
 
-def side_by_side(jobs: int, calls: Sequence[Callable[[], T]]) -> list[T]:
-    """What the calls return, in their order; `jobs` of them run at a time. An error of one ends them all."""
+def side_by_side(jobs: int, calls: Mapping[str, Callable[[], T]]) -> dict[str, T]:
+    """What calls return, by their names; `jobs` of them run at a time.
+
+    Ctrl-C and SIGTERM end those that run: what is finished by then is returned. An error of one ends them all.
+    """
     with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(call) for call in calls]
+        futures = {name: pool.submit(call) for name, call in calls.items()}
         try:
-            for future in as_completed(futures):
+            for future in as_completed(futures.values()):
                 future.result()
-        except BaseException:
+        except (Exception, KeyboardInterrupt, SystemExit) as error:
+            finished = {name: future for name, future in futures.items() if _is_well(future)}
             pool.shutdown(wait=False, cancel_futures=True)
-            while not all(future.done() for future in futures):  # one more may just have begun
+            while not all(future.done() for future in futures.values()):  # one more may just have begun
                 stop_all()
                 time.sleep(0.1)
-            raise
-        return [future.result() for future in futures]
+            if isinstance(error, Exception) or not finished:
+                raise
+            warn(f"ended early: {len(finished)} of {len(futures)} are finished")
+            futures = finished
+        return {name: future.result() for name, future in futures.items()}
+
+
+def _is_well(future: Future[Any]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
 
 
 def memory_claims(stages: Sequence[Stage], what: str) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from load_material import encoder_of, gather_topics, write_mixed_index
 from load_stages import Stage, add_jobs, memory_claims, side_by_side, stage
 from material import whole_numbers
 
-from pyserini_sdr.core.errors import DataError
+from pyserini_sdr.core.errors import DataError, SdrError
 from pyserini_sdr.trec.run import iter_run
 
 FLAT = "flat"
@@ -68,8 +68,9 @@ def work(benchmark: Benchmark) -> dict[str, Any]:
         return {"stages": stages, "bytes": size}
 
     names = [FLAT, *(name for name in args.types if name != FLAT)]
-    measured = side_by_side(args.jobs, [partial(measure, name) for name in names])
-    types = dict(zip(names, measured, strict=True))
+    types = side_by_side(args.jobs, {name: partial(measure, name) for name in names})
+    if FLAT not in types:
+        raise SdrError("ended before exact search was finished, which tells the others' recall")
     for name, record in types.items():
         exact = folder / f"{FLAT}.trec"
         record["recall"] = {str(depth): recall(folder / f"{name}.trec", exact, depth) for depth in DEPTHS}
@@ -80,6 +81,7 @@ def work(benchmark: Benchmark) -> dict[str, Any]:
         "queries": args.queries,
         "hits": max(DEPTHS),
         "jobs": args.jobs,
+        "missing": [name for name in names if name not in types],
         "types": types,
         "claims": memory_claims(every, "vectors"),
     }

@@ -30,7 +30,7 @@ def load_vectors(result: Result, figures: Figures) -> str:
         f"{result['vectors']:,} vectors, made without a model: each is the mean of three random vectors of a "
         f"flat index of real texts, at length 1. Search: {result['queries']:,} topics, {result['hits']} hits, imports "
         "and encoding included; recall is against exact search. Given are wall time and peak memory of all processes "
-        f"of a command together; mapped files count as far as they are in memory. {_busy(stages, result['jobs'])}\n"
+        f"of a command together; mapped files count as far as they are in memory. {_busy(stages, result)}\n"
     )
     head = ["", "file", *names, *depths]
     return "\n".join([text, _figure(figures, "load_vectors", "peak memory by command", stages), table(head, rows)])
@@ -42,7 +42,7 @@ def load_queries(result: Result, figures: Figures) -> str:
         f"{result['queries']:,} topics in one run: `search dense` with {result['hits']} documents each, over "
         f"{result['vectors']:,} random vectors of {result['dimension']} dimensions, with an encoder of one layer; "
         f"`search bm25` with {result['bm25_hits']}, over the collection; `run fuse` of these two runs; `search hybrid` "
-        f"of {result['hybrid_queries']:,} topics and {result['hits']} documents. {_busy(stages, result['jobs'])}\n"
+        f"of {result['hybrid_queries']:,} topics and {result['hits']} documents. {_busy(stages, result)}\n"
     )
     picture = _figure(figures, "load_queries", "peak memory by command", _largest(stages))
     return "\n".join([text, picture, _by_size(stages)])
@@ -53,20 +53,22 @@ def load_run(result: Result, figures: Figures) -> str:
     text = (
         f"Synthetic runs of {result['topics']:,} topics and {result['depth']:,} documents each, {result['lines']:,} "
         f"lines, {megabytes(result['bytes'])}; `run fuse` reads two of them. Measures: {', '.join(result['metrics'])}. "
-        f"{_busy(stages, result['jobs'])}\n"
+        f"{_busy(stages, result)}\n"
     )
     picture = _figure(figures, "load_run", "peak memory by command", _largest(stages))
     return "\n".join([text, picture, _by_size(stages)])
 
 
-def _busy(stages: Sequence[Stage], jobs: int) -> str:
+def _busy(stages: Sequence[Stage], result: Result) -> str:
     """On the machine's load, which decides what the times are worth."""
     loads = [load for stage in stages for load in stage["load_average"]]
-    together = f"{jobs} commands ran at a time. " if jobs > 1 else ""
+    together = f"{result['jobs']} commands ran at a time. " if result["jobs"] > 1 else ""
+    missing = f" Ended early, without: {'; '.join(result['missing'])}." if result["missing"] else ""
     low, high = number(min(loads)), number(max(loads))
     return (
         f"{together}The load average was between {low} and {high} meanwhile: beyond the number of "
         "cores other work had its share of them, and times are that much longer; memory is not more."
+        f"{missing}"
     )
 
 

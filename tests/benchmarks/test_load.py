@@ -9,6 +9,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import load_stages
 import numpy as np
 import pytest
 from load_material import encoder_of, first_topics, gather_topics, write_mixed_index, write_runs
@@ -50,11 +51,28 @@ def test_an_error_of_one_command_ends_those_beside_it():
         raise ValueError("no good")
 
     begun: list[str] = []
+    calls = {"a": partial(wait, "a"), "fail": fail, "b": partial(wait, "b"), "c": partial(begun.append, "c")}
     start = time.monotonic()
     with pytest.raises(ValueError, match="no good"):
-        side_by_side(2, [partial(wait, "a"), fail, partial(wait, "b"), partial(begun.append, "c")])
+        side_by_side(2, calls)
     assert time.monotonic() - start < 60
-    assert side_by_side(2, [lambda: 1, lambda: 2, lambda: 3]) == [1, 2, 3]
+    assert side_by_side(2, {"x": lambda: 1, "y": lambda: 2, "z": lambda: 3}) == {"x": 1, "y": 2, "z": 3}
+
+
+def test_what_is_finished_when_it_is_ended_is_kept(tmp_path: Path):
+    code = f"""
+import os, signal, sys, threading, time
+sys.path.insert(0, {str(Path(load_stages.__file__).parent)!r})
+from load_stages import side_by_side
+from processes import run_process
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+ended = lambda: threading.Timer(2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+wait = lambda: run_process([sys.executable, "-I", "-c", "import time; time.sleep(600)"])
+print(side_by_side(2, {{"first": ended, "long": wait, "last": wait, "never": ended}}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "{'first': None}\n"), done.stderr
+    assert "ended early: 1 of 4 are finished" in done.stderr
 
 
 def test_mixed_vectors_lie_between_those_of_the_source(tmp_path: Path):

@@ -125,6 +125,7 @@ def results() -> dict[str, dict]:
             "queries": 1000,
             "hits": 100,
             "jobs": 4,
+            "missing": ["hnsw"],
             "types": {
                 n: {"stages": stages, "bytes": 1.5e9, "recall": {"10": 1.0, "100": 0.9}} for n in ("flat", "ivf")
             },
@@ -132,7 +133,7 @@ def results() -> dict[str, dict]:
         "load_queries": dict.fromkeys(
             ("vectors", "dimension", "queries", "hybrid_queries", "hits", "bm25_hits", "jobs"), 9
         )
-        | {"stages": stages},
+        | {"stages": stages, "missing": []},
         "load_run": {
             "topics": 20_000,
             "depth": 1000,
@@ -140,6 +141,7 @@ def results() -> dict[str, dict]:
             "bytes": 7e8,
             "metrics": ["map"],
             "jobs": 1,
+            "missing": [],
             "stages": stages,
         },
     }
@@ -172,6 +174,7 @@ def test_every_script_has_its_section(tmp_path: Path):
     assert "Not built: hnsw-pq: refused, because" in page
     assert "| `search bm25` | 100 k | 1.00 GB | 2 s | 1.5 to 9 |" in page
     assert "4 commands ran at a time. The load average was between 1.5 and 9 meanwhile" in page
+    assert "Ended early, without: hnsw." in page
     assert "A trial" not in page and "Not measured yet" not in page
 
 
