@@ -21,10 +21,11 @@ from .java import VECTOR_MODULE, Java, find_java, java_environment
 HEAP_MB = 2048
 """What Java may keep of objects where we search, at most; by itself it takes a quarter of the machine's memory.
 
-A search needs some tens of MB, as an index is mapped, not loaded; but Java collects what is no longer needed only when
-its heap is full, so what it may take it takes in the end. Stored documents, which come with every hit, need the rest.
+A search needs some tens of MB (an index is mapped, not loaded), and the stored documents of its hits. Java's usual
+collector (G1) lets the heap grow to its bound nevertheless; the serial one only with what is in use.
 """
 _HEAP_FLAGS = re.compile(r"(?<!\S)-(Xmx|XX:(MaxHeapSize|MaxRAM|MaxRAMPercentage)=)")
+_COLLECTOR_FLAGS = re.compile(r"(?<!\S)-XX:\+Use\w+GC\b")
 _BENIGN = re.compile(rb"WARNING: Using incubator modules: [\w., ]+")
 _quiet_loggers: list[Any] = []
 
@@ -71,6 +72,8 @@ def jvm_options(java: Java, heap_mb: int | None = None, environment: Mapping[str
     given = " ".join(environment.get(name, "") for name in ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS"))
     if heap_mb is not None and not _HEAP_FLAGS.search(given):  # an option of ours would win over JAVA_TOOL_OPTIONS
         options.append(f"-Xmx{heap_mb}m")
+    if heap_mb is not None and not _COLLECTOR_FLAGS.search(given):  # Java refuses to start with two
+        options.append("-XX:+UseSerialGC")
     if java.has_vector:
         options.append(f"--add-modules={VECTOR_MODULE}")
     if java.major >= 24:  # the flag exists since 23; the warning it silences since 24

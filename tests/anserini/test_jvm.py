@@ -39,10 +39,17 @@ def test_the_heap_is_bounded_unless_the_user_tells_how():
             assert not [option for option in jvm_options(java, 2048, {name: given}) if "Xmx" in option], given
 
 
+def test_the_collector_is_the_serial_one_unless_the_user_chooses():
+    java, serial = Java(Path("/x"), "25.0.3", True, "PATH"), "-XX:+UseSerialGC"
+    assert serial in jvm_options(java, 2048, {"JAVA_TOOL_OPTIONS": "-Xmx1g"})
+    assert serial not in jvm_options(java, None, {})
+    assert serial not in jvm_options(java, 2048, {"_JAVA_OPTIONS": "-Xmx1g -XX:+UseG1GC"})
+
+
 @pytest.mark.usefixtures("found_java")
 @pytest.mark.parametrize(
     ("environment", "most"),
-    [({}, 2048), ({"JAVA_TOOL_OPTIONS": "-Xmx300m"}, 300), ({"_JAVA_OPTIONS": "-Xmx3g"}, 3072)],
+    [({}, 2048), ({"JAVA_TOOL_OPTIONS": "-Xmx300m -XX:+UseG1GC"}, 300), ({"_JAVA_OPTIONS": "-Xmx3g"}, 3072)],
 )
 def test_java_takes_the_bound(environment: dict[str, str], most: int):
     code = (
