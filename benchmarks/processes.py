@@ -6,11 +6,13 @@ import contextlib
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ class Finished:
 
     Args:
         seconds: from its start to its end.
-        peak_memory_bytes: its peak resident memory.
+        peak_memory_bytes: its peak resident memory, or that of its tree.
         text: what it printed, on both streams.
     """
 
@@ -48,8 +50,23 @@ _LAUNCHER = (
 """A bare interpreter stands between: Linux counts the memory of the process that starts another as the other's peak."""
 
 
-def run_process(argv: Sequence[str], *, environment: Mapping[str, str] | None = None) -> Finished:
+_RUNNING: set[subprocess.Popen[str]] = set()
+
+
+def stop_all() -> None:
+    """Ends what `run_process` has started and waits for, in whatever threads."""
+    for process in list(_RUNNING):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def run_process(argv: Sequence[str], *, environment: Mapping[str, str] | None = None, tree: bool = False) -> Finished:
     """Runs a command to its end, with its wall time and its peak resident memory.
+
+    Args:
+        argv: the command.
+        environment: its variables (default: ours).
+        tree: count the memory of all processes that it starts too, together, looked at ten times a second (Linux).
 
     Raises:
         SdrError: it failed; the last line it printed is in the message.
@@ -67,6 +84,8 @@ def run_process(argv: Sequence[str], *, environment: Mapping[str, str] | None = 
             errors="replace",
             start_new_session=True,
         )
+        _RUNNING.add(process)
+        watch = TreeMemory(process.pid) if tree else None
         try:
             text, _ = process.communicate()
         except BaseException:
@@ -74,12 +93,58 @@ def run_process(argv: Sequence[str], *, environment: Mapping[str, str] | None = 
                 os.killpg(process.pid, signal.SIGKILL)  # what the launcher has started, too
             process.wait()
             raise
+        finally:
+            _RUNNING.discard(process)
+            together = watch.stop() if watch else 0
         if not facts.exists():
             raise SdrError(f"could not be started: {last_complaint(text)}; the command: {command_text(argv)}")
         status, seconds, memory = json.loads(facts.read_text("utf-8"))
     if status:
         raise SdrError(f"exit status {status}: {last_complaint(text)}; the command: {command_text(argv)}")
-    return Finished(seconds, memory, text)
+    return Finished(seconds, max(memory, together), text)
+
+
+class TreeMemory:
+    """Watches the resident memory of what a process has started, in a thread; mapped files count as far as they are in
+    memory, and what several processes share counts for each.
+
+    Args:
+        pid: the process, which itself does not count.
+    """
+
+    _EVERY = 0.1
+    """Seconds."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid, self._peak = pid, 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> int:
+        """Ends it; the greatest sum seen, in bytes."""
+        self._over.set()
+        self._thread.join()
+        return self._peak
+
+    def _watch(self) -> None:
+        while not self._over.wait(self._EVERY):
+            self._peak = max(self._peak, sum(map(_resident_bytes, _descendants(self._pid))))
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # a thread or process that has just ended
+            for child in map(int, listed.read_text("ascii").split()):
+                yield child
+                yield from _descendants(child)
+
+
+def _resident_bytes(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]) * resource.getpagesize()
+    except (OSError, IndexError):
+        return 0
 
 
 def last_complaint(text: str) -> str:
@@ -89,9 +154,9 @@ def last_complaint(text: str) -> str:
     return (complaints or lines or ["it printed nothing"])[-1][:300]
 
 
-def run_ours(module: str, *arguments: object) -> Finished:
-    """Runs `python -m pyserini_sdr.MODULE ARGUMENTS` in a process of its own."""
-    return run_process([sys.executable, "-m", f"pyserini_sdr.{module}", *map(str, arguments)])
+def run_ours(module: str, *arguments: object, tree: bool = False) -> Finished:
+    """Runs `python -m pyserini_sdr.MODULE ARGUMENTS` in a process of its own; `tree` as of `run_process`."""
+    return run_process([sys.executable, "-m", f"pyserini_sdr.{module}", *map(str, arguments)], tree=tree)
 
 
 def run_stock(command: Any, output: Path) -> Finished:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import report_load as load
 import report_sections as sections
 from common import RESULTS
 from facts import ROOT, portable
@@ -32,6 +33,9 @@ SECTIONS: dict[str, tuple[str, Section]] = {
     "index_types": ("Types of index", sections.index_types),
     "training_step": ("A training step", sections.training_step),
     "growth": ("How cost grows", sections.growth),
+    "load_vectors": ("Load: a million vectors", load.load_vectors),
+    "load_queries": ("Load: 100,000 queries in one run", load.load_queries),
+    "load_run": ("Load: a run of 20 million lines", load.load_run),
 }
 
 HEAD = """# Performance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,8 +18,8 @@ from .bm25_index import build_bm25_index
 
 __all__ = ["BM25Searcher", "build_bm25_index"]
 
-_CHUNK_HITS = 100_000
-"""Hits held on the Java side at once: about 10 MB."""
+_CHUNK_HITS = 50_000
+"""Hits held on the Java side at once, each with what the index stores of its document, up to tens of kB."""
 
 
 class BM25Searcher:
@@ -56,6 +57,7 @@ class BM25Searcher:
         self._searcher.set_bm25(k1, b)
         if language != "en":
             self._searcher.set_language(language)
+        self._as_json = _json_writer()
 
     @property
     def num_documents(self) -> int:
@@ -94,10 +96,14 @@ class BM25Searcher:
                 found = results.get(qid)
                 if found is None:
                     raise SdrError(f"{self.index}: Anserini returned no result for topic {qid!r}")
-                docids = [hit.docid for hit in found]
-                yield qid, docids, np.fromiter((hit.score for hit in found), np.float32, len(docids))
+                docids = [hit["docid"] for hit in found]
+                yield qid, docids, np.fromiter((hit["score"] for hit in found), np.float32, len(docids))
 
-    def _search(self, qids: list[str], queries: list[str], hits: int, threads: int) -> Any:
+    def _search(self, qids: list[str], queries: list[str], hits: int, threads: int) -> dict[str, list[dict[str, Any]]]:
+        """Query id → hits with `docid` and `score`, best first.
+
+        They come as one text: fetching each from Java by itself takes four times as long, and longer than the search.
+        """
         from jnius import JavaException
 
         array_list = jvm.autoclass("java.util.ArrayList")
@@ -106,9 +112,12 @@ class BM25Searcher:
             java_qids.add(qid)
             java_queries.add(query)
         try:
-            return self._searcher.batch_search(java_queries, java_qids, hits, threads)
+            found = self._searcher.batch_search(java_queries, java_qids, hits, threads)
+            return json.loads(self._as_json.writeValueAsBytes(found).tostring())
         except JavaException as error:
-            raise SdrError(f"{self.index}: BM25 search failed: {_reason(error)}") from error
+            reason = _reason(error)
+            remedy = "; let Java have more: _JAVA_OPTIONS=-Xmx8g" if "OutOfMemoryError" in reason else ""
+            raise SdrError(f"{self.index}: BM25 search failed: {reason}{remedy}") from error
 
     def close(self) -> None:
         """Releases the index."""
@@ -119,6 +128,17 @@ class BM25Searcher:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _json_writer() -> Any:
+    """Java's writer of hits, without the documents that hang on them."""
+    from jnius import find_javaclass
+
+    mapper = jvm.autoclass("com.fasterxml.jackson.databind.ObjectMapper")()
+    ignored = jvm.autoclass("com.fasterxml.jackson.annotation.JsonIgnoreProperties$Value")
+    hit = mapper.configOverride(find_javaclass("io.anserini.search.ScoredDoc"))
+    hit.setIgnorals(ignored.forIgnoredProperties("lucene_document"))
+    return mapper
 
 
 def _reason(error: Exception) -> str:

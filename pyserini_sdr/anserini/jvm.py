@@ -11,19 +11,31 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from . import compat
 from .java import VECTOR_MODULE, Java, find_java, java_environment
 
+HEAP_MB = 2048
+"""What Java may keep of objects where we search, at most; by itself it takes a quarter of the machine's memory.
+
+A search needs some tens of MB (an index is mapped, not loaded), and the stored documents of its hits. Java's usual
+collector (G1) lets the heap grow to its bound nevertheless; the serial one only with what is in use.
+"""
+_HEAP_FLAGS = re.compile(r"(?<!\S)-(Xmx|XX:(MaxHeapSize|MaxRAM|MaxRAMPercentage)=)")
+_COLLECTOR_FLAGS = re.compile(r"(?<!\S)-XX:\+Use\w+GC\b")
 _BENIGN = re.compile(rb"WARNING: Using incubator modules: [\w., ]+")
 _quiet_loggers: list[Any] = []
 
 
-def start() -> Java:
+def start(heap_mb: int | None = HEAP_MB) -> Java:
     """Starts the JVM with Anserini's jar if it does not run yet, and sets this process's environment for it.
+
+    Args:
+        heap_mb: the most that its heap may become, where the user's `JAVA_TOOL_OPTIONS` or `_JAVA_OPTIONS` do not tell;
+            None leaves it to Java, as indexing needs it, and stock modules expect it.
 
     Returns:
         The Java found. If somebody else started the JVM before, it is left as it is.
@@ -41,7 +53,7 @@ def start() -> Java:
     if jnius_config.vm_running:
         return java
     jnius_config.add_classpath(str(compat.fatjar()))
-    jnius_config.add_options(*jvm_options(java))
+    jnius_config.add_options(*jvm_options(java, heap_mb))
     with _quiet_boot():
         from jnius import autoclass
 
@@ -50,13 +62,18 @@ def start() -> Java:
     return java
 
 
-def jvm_options(java: Java) -> list[str]:
-    """Options for a JVM inside a Python process."""
+def jvm_options(java: Java, heap_mb: int | None = None, environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Options for a JVM inside a Python process; arguments as of `start`."""
     options = [
         "-Xrs",  # leave SIGINT and SIGTERM to Python, which cleans up half-written files
         "--enable-native-access=ALL-UNNAMED",
         "-Dslf4j.internal.verbosity=WARN",
     ]
+    given = " ".join(environment.get(name, "") for name in ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS"))
+    if heap_mb is not None and not _HEAP_FLAGS.search(given):  # an option of ours would win over JAVA_TOOL_OPTIONS
+        options.append(f"-Xmx{heap_mb}m")
+    if heap_mb is not None and not _COLLECTOR_FLAGS.search(given):  # Java refuses to start with two
+        options.append("-XX:+UseSerialGC")
     if java.has_vector:
         options.append(f"--add-modules={VECTOR_MODULE}")
     if java.major >= 24:  # the flag exists since 23; the warning it silences since 24

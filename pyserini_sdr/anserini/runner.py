@@ -20,7 +20,7 @@ def run_module(module: str, args: Sequence[str]) -> None:
     """
     if not module.startswith("pyserini.") or compat.module_file(module) is None:
         raise UsageError(unknown("Pyserini module", module, compat.runnable_modules()))
-    jvm.start()
+    jvm.start(heap_mb=None)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's handler would wait for a Java call of hours to return
     sys.argv = [module, *args]  # runpy puts the file's name first, as `python -m` does
     runpy.run_module(module, run_name="__main__", alter_sys=True)

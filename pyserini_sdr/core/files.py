@@ -225,13 +225,17 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
     Raises:
         DataError: no such file, not UTF-8 (with the line), or a damaged `.gz`.
     """
+    for number, raw in enumerate(read_raw_lines(path), start=1):
+        yield number, decode_line(path, number, raw)
+
+
+def read_raw_lines(path: str | os.PathLike[str]) -> Iterator[bytes]:
+    """Yields what `read_lines` decodes, line ends included; errors as there, but for UTF-8."""
     number = 0
     with open_binary(path) as handle:
         try:
             for number, raw in enumerate(handle, start=1):
-                if number == 1 and raw.startswith(b"\xef\xbb\xbf"):
-                    raw = raw[3:]
-                yield number, decode_line(path, number, raw)
+                yield raw[3:] if number == 1 and raw.startswith(b"\xef\xbb\xbf") else raw
         except (OSError, EOFError, zlib.error) as error:  # gzip.BadGzipFile is an OSError, a cut stream an EOFError
             raise DataError(path, f"cannot be read: {error}", line=number + 1) from error
 

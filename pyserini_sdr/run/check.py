@@ -16,7 +16,7 @@ from ..core.files import read_lines, require_file
 from ..core.progress import bar, note
 from ..trec.columns import parse_integer, parse_score, split_columns
 from ..trec.qrels import read_qrels
-from ..trec.run import RunWriter, rank
+from ..trec.run import RunWriter, rank, run_topics
 from ..trec.topics import read_topics
 from .command import CheckOptions
 from .documents import UnknownIds, known_ids
@@ -47,7 +47,8 @@ def run_check(options: CheckOptions) -> int:
     unknown = None
     if options.corpus or options.collection or options.index:
         known = known_ids(options.corpus, options.collection, options.index)
-        unknown = UnknownIds((row.docid for row in _rows(options.run, lambda *_, **__: None)), known)
+        lines = _lines(options.run, lambda *_, **__: None)
+        unknown = UnknownIds((row.docid for _, row in lines if row is not None), known)
     report = check(
         options.run,
         topics=topics,
@@ -116,11 +117,13 @@ def check(
         report.topics += 1
         report.lines += len(rows)
         report.depth = max(report.depth, len(rows))
-        for row in rows:
-            if row.tag and row.tag not in report.tags and (problem := tag_problem(row.tag, tag_length)):
-                message = f"tag {shorten(row.tag, 60)}: {problem}"
-                report.add("tag", "warning", message, line=row.line, repaired=tag is not None)
-            report.tags[row.tag] += 1
+        tags = Counter([row.tag for row in rows])
+        for new in tags:
+            if new and new not in report.tags and (problem := tag_problem(new, tag_length)):
+                line = next(row.line for row in rows if row.tag == new)
+                message = f"tag {shorten(new, 60)}: {problem}"
+                report.add("tag", "warning", message, line=line, repaired=tag is not None)
+        report.tags.update(tags)
         if topics is not None and qid not in topics:
             message = f"topic {qid!r} is not in the topics"
             report.add("unknown topic", "error", message, line=rows[0].line, repaired=True)
@@ -197,6 +200,8 @@ def _check_depth(report: Report, rows: list[Row], depth: int | None) -> None:
 
 def _check_ranks(report: Report, rows: list[Row]) -> None:
     """Adds ranks that are not 1, 2, 3 … in line order; trec_eval ignores them, TREC and `pyserini.fusion` do not."""
+    if [row.rank for row in rows] == list(range(1, len(rows) + 1)):
+        return
     qid = rows[0].qid
     ranked = sorted(rows, key=lambda row: row.rank)
     if [row.rank for row in rows] != [row.rank for row in ranked]:
@@ -218,12 +223,13 @@ def _check_ranks(report: Report, rows: list[Row]) -> None:
 def _check_topic(report: Report, rows: list[Row]) -> int:
     """Adds one topic's duplicates and faults of its scores; returns at how many steps down the ranks these rise."""
     qid = rows[0].qid
-    first: dict[str, int] = {}
-    for row in rows:
-        if row.docid in first:
-            message = f"document {row.docid!r} twice in topic {qid!r} (first on line {first[row.docid]})"
-            report.add("duplicate", "error", message, line=row.line, repaired=True)
-        first.setdefault(row.docid, row.line)
+    if len({row.docid for row in rows}) < len(rows):
+        first: dict[str, int] = {}
+        for row in rows:
+            if row.docid in first:
+                message = f"document {row.docid!r} twice in topic {qid!r} (first on line {first[row.docid]})"
+                report.add("duplicate", "error", message, line=row.line, repaired=True)
+            first.setdefault(row.docid, row.line)
     ranked = sorted(rows, key=lambda row: row.rank)
     scores = np.asarray([row.score for row in ranked], dtype=np.float32)
     rises = np.flatnonzero(scores[1:] > scores[:-1])
@@ -233,7 +239,7 @@ def _check_topic(report: Report, rows: list[Row]) -> int:
             f"rank {below.rank} of topic {qid!r} has the score {below.text}, above rank {above.rank} with {above.text}"
         )
         report.add("rank order", "error", message, line=below.line, repaired=True)
-    tied = [(a, b) for (a, b), x, y in zip(pairwise(ranked), scores, scores[1:], strict=False) if x == y]
+    tied = [(ranked[i], ranked[i + 1]) for i in np.flatnonzero(scores[1:] == scores[:-1]).tolist()]
     if tied and report.format == "trec":
         report.ties += len(tied)
         a, b = tied[0]
@@ -275,36 +281,34 @@ def repair(
 
 def _topics(path: Path, report: Report) -> Iterator[tuple[str, list[Row]]]:
     """Topics in order of first appearance, scattered ones gathered; faulty lines are reported and left out."""
-    segments: Counter[str] = Counter()
-    current = None
-    for row in _rows(path, lambda *_, **__: None):
-        if row.qid != current:
-            current = row.qid
-            segments[current] += 1
+    left = run_topics(path)
     held: dict[str, list[Row]] = {}
-    left = Counter(segments)
-    current = None
-    for row in _rows(path, report.add):
-        if row.qid != current:
+    current = last = None
+    for qid, row in _lines(path, report.add):
+        if qid != current:
             yield from _complete(held, left)
-            current = row.qid
-            left[current] -= 1
-            if current in held:
-                message = f"topic {current!r} continues here after other topics"
-                report.add("scattered", "error", message, line=row.line, repaired=True)
+            current = qid
+            left[qid] -= 1
+        if row is None:
+            continue
+        if qid != last and qid in held:
+            message = f"topic {qid!r} continues here after other topics"
+            report.add("scattered", "error", message, line=row.line, repaired=True)
+        last = qid
         report.format = "trec" if row.tag else "msmarco"
-        held.setdefault(row.qid, []).append(row)
+        held.setdefault(qid, []).append(row)
     yield from held.items()
 
 
-def _complete(held: dict[str, list[Row]], left: Counter[str]) -> Iterator[tuple[str, list[Row]]]:
+def _complete(held: dict[str, list[Row]], left: Mapping[str, int]) -> Iterator[tuple[str, list[Row]]]:
     """Takes out the topics at the front of `held` whose lines have all been read."""
     while held and left[next(iter(held))] == 0:
         qid = next(iter(held))
         yield qid, held.pop(qid)
 
 
-def _rows(path: Path, fault: Callable[..., None]) -> Iterator[Row]:
+def _lines(path: Path, fault: Callable[..., None]) -> Iterator[tuple[str, Row | None]]:
+    """Yields every line's topic, or what stands in its place, and the line; None for a faulty one, which is told."""
     width = 0
     for number, line in read_lines(path):
         columns = split_columns(line)
@@ -314,6 +318,7 @@ def _rows(path: Path, fault: Callable[..., None]) -> Iterator[Row]:
         if len(columns) != (width or 6):
             message = f"{len(columns)} columns instead of {width or '6 (TREC) or 3 (MS MARCO)'}: {shorten(line, 60)}"
             fault("columns", "error", message, line=number)
+            yield columns[0], None
             continue
         if width == 6:
             qid, q0, docid, place, text, tag = columns
@@ -321,12 +326,12 @@ def _rows(path: Path, fault: Callable[..., None]) -> Iterator[Row]:
                 fault("Q0", "warning", f"second column is {shorten(q0)}, not 'Q0'", line=number, repaired=True)
         else:
             (qid, docid, place), text, tag = columns, "1", ""
-        position = parse_integer(place)
+        position, score = parse_integer(place), parse_score(text)
         if position is None or (width == 3 and position < 1):
             fault("rank", "error", f"rank {shorten(place)} is no integer from 1", line=number)
-            continue
-        score = parse_score(text)
-        if score is None:
+            yield qid, None
+        elif score is None:
             fault("score", "error", f"score {shorten(text)} is no finite number", line=number)
-            continue
-        yield Row(number, qid, docid, position, score if width == 6 else 1 / position, text, tag)
+            yield qid, None
+        else:
+            yield qid, Row(number, qid, docid, position, score if width == 6 else 1 / position, text, tag)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import IO, Literal
 
 import numpy as np
 
 from ..core.errors import DataError, shorten
-from ..core.files import atomic_file, read_lines, require_file
-from .columns import check_ids, parse_integer, parse_score, split_columns
+from ..core.files import atomic_file, decode_line, read_lines, read_raw_lines, require_file
+from .columns import check_ids, parse_integer, parse_score, parse_scores, split_columns
 from .scores import score_texts
 
 Ranking = list[tuple[str, float]]
@@ -166,7 +166,8 @@ def iter_run(path: str | os.PathLike[str]) -> Iterator[tuple[str, Ranking]]:
     path = require_file(path, "run file")
     done: set[str] = set()
     current: str | None = None
-    documents: dict[str, float] = {}
+    documents: dict[str, str] = {}
+    lines: list[int] = []
     width = 0
     for number, line in read_lines(path):
         columns = split_columns(line)
@@ -176,7 +177,10 @@ def iter_run(path: str | os.PathLike[str]) -> Iterator[tuple[str, Ranking]]:
             width = len(columns)
         if len(columns) != width or width not in (3, 6):
             raise DataError(path, f"{len(columns)} columns in {shorten(line, 60)}", line=number, remedy=_layout(width))
-        qid, docid = columns[0], columns[2 if width == 6 else 1]
+        if width == 6:
+            qid, _, docid, _, text, _ = columns
+        else:
+            qid, docid, text = columns
         if qid != current:
             if qid in done:
                 raise DataError(
@@ -186,17 +190,18 @@ def iter_run(path: str | os.PathLike[str]) -> Iterator[tuple[str, Ranking]]:
                     remedy=f"`python -m pyserini_sdr.run check --run {path} --output FIXED` brings its lines together",
                 )
             if current is not None:
-                yield current, list(documents.items())
+                yield current, list(zip(documents, _scores(path, documents.values(), lines, width), strict=True))
             done.add(qid)
-            current, documents = qid, {}
+            current, documents, lines = qid, {}, []
         if docid in documents:
             raise DataError(
                 path, f"document {docid!r} twice in topic {qid!r}", line=number, remedy="trec_eval refuses such runs"
             )
-        documents[docid] = _score(path, number, columns)
+        documents[docid] = text
+        lines.append(number)
     if current is None:
         raise DataError(path, "holds no results")
-    yield current, list(documents.items())
+    yield current, list(zip(documents, _scores(path, documents.values(), lines, width), strict=True))
 
 
 def _layout(width: int) -> str:
@@ -205,15 +210,21 @@ def _layout(width: int) -> str:
     return "expected qid Q0 docid rank score tag, or MS MARCO's qid docid rank"
 
 
-def _score(path: str | os.PathLike[str], number: int, columns: Sequence[str]) -> float:
-    if len(columns) == 6:
-        score = parse_score(columns[4])
+def _scores(path: str | os.PathLike[str], texts: Collection[str], lines: Sequence[int], width: int) -> Sequence[float]:
+    """The scores of a topic, from the texts of its scores or (of three columns) ranks, which stand on `lines`."""
+    scores = None if width == 3 else parse_scores(texts)
+    return scores or [_score(path, number, text, width) for number, text in zip(lines, texts, strict=True)]
+
+
+def _score(path: str | os.PathLike[str], number: int, text: str, width: int) -> float:
+    if width == 6:
+        score = parse_score(text)
         if score is None:
-            raise DataError(path, f"score {shorten(columns[4])}", line=number, remedy="scores must be finite numbers")
+            raise DataError(path, f"score {shorten(text)}", line=number, remedy="scores must be finite numbers")
         return score
-    position = parse_integer(columns[2])
+    position = parse_integer(text)
     if position is None or position < 1:
-        raise DataError(path, f"rank {shorten(columns[2])}", line=number, remedy="ranks are integers from 1")
+        raise DataError(path, f"rank {shorten(text)}", line=number, remedy="ranks are integers from 1")
     return 1 / position
 
 
@@ -223,12 +234,21 @@ def read_run(path: str | os.PathLike[str]) -> dict[str, dict[str, float]]:
 
 
 def run_topics(path: str | os.PathLike[str]) -> dict[str, int]:
-    """Query ids of a run in order of first appearance → number of separate places they appear in (1 is right)."""
+    """Query ids of a run in order of first appearance → number of separate places they appear in (1 is right).
+
+    Lines are taken as they are; whoever reads them tells what is wrong with them.
+    """
     places: dict[str, int] = {}
-    current = None
-    for _, line in read_lines(require_file(path, "run file")):
-        columns = split_columns(line)
+    current, start = None, b"\n"
+    for number, raw in enumerate(read_raw_lines(require_file(path, "run file")), start=1):
+        if raw.startswith(start):  # the topic of the line above: nothing else need be looked at
+            continue
+        columns = split_columns(decode_line(path, number, raw))
         if columns and columns[0] != current:
             current = columns[0]
             places[current] = places.get(current, 0) + 1
+            id = current.encode()
+            start = raw[: len(id) + 1]
+            if not (start.startswith(id) and start[-1:] in b" \t"):
+                start = b"\n"
     return places

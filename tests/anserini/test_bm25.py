@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from pyserini_sdr.anserini.bm25 import BM25Searcher, build_bm25_index
 from pyserini_sdr.anserini.bm25_index import MANIFEST
-from pyserini_sdr.core.errors import DataError, UsageError
+from pyserini_sdr.core.errors import DataError, SdrError, UsageError
 from pyserini_sdr.core.manifest import read_manifest
 from pyserini_sdr.data.corpus import iter_documents
 from pyserini_sdr.trec.topics import read_topics
@@ -137,3 +138,15 @@ def test_what_is_not_an_index(tmp_path: Path):
 def test_hits_must_be_positive(tiny_index: Path):
     with BM25Searcher(tiny_index) as searcher, pytest.raises(UsageError, match="hits=0"):
         searcher.search_batch({"q": "river"}, hits=0)
+
+
+def test_java_without_enough_memory_is_told_with_the_remedy(tiny_index: Path, monkeypatch: pytest.MonkeyPatch):
+    from jnius import JavaException
+
+    def full(*_: object) -> None:
+        raise JavaException("JVM exception occurred: Java heap space java.lang.OutOfMemoryError")
+
+    with BM25Searcher(tiny_index) as searcher:
+        monkeypatch.setattr(searcher, "_searcher", SimpleNamespace(batch_search=full, close=searcher._searcher.close))
+        with pytest.raises(SdrError, match=r"OutOfMemoryError; let Java have more: _JAVA_OPTIONS=-Xmx8g"):
+            list(searcher.search_batch({"1": "heron"}, progress=False))

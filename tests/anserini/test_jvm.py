@@ -30,6 +30,35 @@ def test_options_follow_the_java():
     assert not [option for option in jvm_options(trimmed) if "vector" in option or "unsafe" in option]
 
 
+def test_the_heap_is_bounded_unless_the_user_tells_how():
+    java = Java(Path("/x"), "25.0.3", True, "PATH")
+    assert "-Xmx2048m" in jvm_options(java, 2048, {"JAVA_TOOL_OPTIONS": "-Dx=-Xmx1g", "_JAVA_OPTIONS": "-Xms1g"})
+    assert not [option for option in jvm_options(java, None, {}) if "Xmx" in option]
+    for given in ("-Xmx1g", "-Dx=y -Xmx1g", "-XX:MaxRAMPercentage=50", "-XX:MaxHeapSize=1g"):
+        for name in ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS"):
+            assert not [option for option in jvm_options(java, 2048, {name: given}) if "Xmx" in option], given
+
+
+def test_the_collector_is_the_serial_one_unless_the_user_chooses():
+    java, serial = Java(Path("/x"), "25.0.3", True, "PATH"), "-XX:+UseSerialGC"
+    assert serial in jvm_options(java, 2048, {"JAVA_TOOL_OPTIONS": "-Xmx1g"})
+    assert serial not in jvm_options(java, None, {})
+    assert serial not in jvm_options(java, 2048, {"_JAVA_OPTIONS": "-Xmx1g -XX:+UseG1GC"})
+
+
+@pytest.mark.usefixtures("found_java")
+@pytest.mark.parametrize(
+    ("environment", "most"),
+    [({}, 2048), ({"JAVA_TOOL_OPTIONS": "-Xmx300m -XX:+UseG1GC"}, 300), ({"_JAVA_OPTIONS": "-Xmx3g"}, 3072)],
+)
+def test_java_takes_the_bound(environment: dict[str, str], most: int):
+    code = (
+        "from pyserini_sdr.anserini import jvm\n"
+        "print(jvm.autoclass('java.lang.Runtime').getRuntime().maxMemory() >> 20)\n"
+    )
+    assert abs(int(python(code, **environment).stdout) - most) <= 0.05 * most  # some collectors leave out a part
+
+
 @pytest.mark.usefixtures("found_java")
 def test_start_is_quiet_and_may_be_repeated():
     done = python(

@@ -58,6 +58,11 @@ def results() -> dict[str, dict]:
     of_type = {"build_seconds": 2.0, "build_peak_memory_bytes": 1e8, "bytes": 5e6, "recall": {"10": 0.9, "100": 0.8}}
     encoding = {"documents": 10_000, "seconds": S, "peak_memory_bytes": 5e8}
     searching = {"vectors": 10_000, "seconds": S, "faiss_seconds": S, "loading_seconds": 0.1, "peak_memory_bytes": 5e8}
+    stages = [
+        {"name": name, "size": size, "seconds": 2.0, "peak_memory_bytes": 1e9, "load_average": [1.5, 9.0]}
+        for size in (10_000, 100_000)
+        for name in ("search dense", "search bm25")
+    ]
     bodies = {
         "encode_cpu": {
             "encoder": {"name": "toy", "layers": 6, "hidden": 384},
@@ -114,6 +119,32 @@ def results() -> dict[str, dict]:
             "searching": [searching | {"index_bytes": 1e7}, searching | {"vectors": 100_000, "index_bytes": 1e8}],
         },
     }
+    bodies |= {
+        "load_vectors": {
+            "vectors": 1_000_000,
+            "queries": 1000,
+            "hits": 100,
+            "jobs": 4,
+            "missing": ["hnsw"],
+            "types": {
+                n: {"stages": stages, "bytes": 1.5e9, "recall": {"10": 1.0, "100": 0.9}} for n in ("flat", "ivf")
+            },
+        },
+        "load_queries": dict.fromkeys(
+            ("vectors", "dimension", "queries", "hybrid_queries", "hits", "bm25_hits", "jobs"), 9
+        )
+        | {"stages": stages, "missing": []},
+        "load_run": {
+            "topics": 20_000,
+            "depth": 1000,
+            "lines": 20_000_000,
+            "bytes": 7e8,
+            "metrics": ["map"],
+            "jobs": 1,
+            "missing": [],
+            "stages": stages,
+        },
+    }
     head = {"created": "2026-01-02T03:04:05", "revision": "abc", "quick": False, "rounds": 3, "machine": MACHINE}
     return {
         name: {"name": name, "command": f"python {name}.py", **head, **body}
@@ -141,6 +172,9 @@ def test_every_script_has_its_section(tmp_path: Path):
         assert 1000 < (tmp_path / "docs" / figure).stat().st_size < 100_000
     assert "| Encoding on a CPU: cacm: ours over stock | 2 [1, 4] × | ≥ 20 × | **no** |" in page
     assert "Not built: hnsw-pq: refused, because" in page
+    assert "| `search bm25` | 100 k | 1.00 GB | 2 s | 1.5 to 9 |" in page
+    assert "4 commands ran at a time. The load average was between 1.5 and 9 meanwhile" in page
+    assert "Ended early, without: hnsw." in page
     assert "A trial" not in page and "Not measured yet" not in page
 
 

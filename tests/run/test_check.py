@@ -78,6 +78,16 @@ def test_scattered_topics_are_gathered_and_the_same_faults_counted(tmp_path, cap
     assert (tmp_path / "f.txt").read_text().startswith("1 Q0 a 1 3 mine\n1 Q0 b")
 
 
+def test_a_faulty_line_does_not_part_a_topic(tmp_path, capsys):
+    """What stands in place of its topic is no topic: the lines around it are together, and nothing waits for others."""
+    path = tmp_path / "run.txt"
+    path.write_text("1 Q0 a 1 3 t\nnone at all\n1 Q0 b 2 2 t\n2 Q0 a 1 nan t\n1 Q0 c 3 1 t\n3 Q0 a 1 1 t\n")
+    assert run("check", "--run", path) == 1
+    out = capsys.readouterr().out
+    assert f"{path}:2: error: 3 columns instead of 6" in out and f"{path}:4: error: score 'nan'" in out
+    assert "continues here" not in out and "2 topics, 4 lines, at most 3 documents" in out
+
+
 @pytest.mark.parametrize(
     ("line", "finding"),
     [

@@ -143,3 +143,28 @@ def test_run_topics_counts_places(tmp_path):
     path = tmp_path / "run.txt"
     path.write_text("2 Q0 a 1 2 t\n1 Q0 a 1 2 t\n2 Q0 b 2 1 t\n")
     assert run_topics(path) == {"2": 2, "1": 1}
+
+
+def test_run_topics_sees_every_way_to_write_an_id(tmp_path):
+    """Ids that begin alike, other white space, blank lines, ids that are not ASCII; lines that are none of a run."""
+    path = tmp_path / "run.txt"
+    lines = [
+        "1 Q0 a 1 2 t",
+        "11 Q0 a 1 2 t",
+        "1\tQ0\tb 1 2 t",
+        "",
+        " 1 Q0 c 1 2 t",
+        "1",
+        "é Q0 é 1 2 t",
+        "é\u00a0 Q0 a 1 2 t",
+    ]
+    path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join([*lines, "1 Q0 d 1 1 t"]).encode())
+    assert run_topics(path) == {"1": 3, "11": 1, "é": 1, "é\u00a0": 1}
+
+
+@pytest.mark.parametrize("bad", ["nan", "1_0", "-inf", "1e39", "x", "٣"])
+def test_a_bad_score_is_told_with_its_own_line(tmp_path, bad):
+    path = tmp_path / "run.txt"
+    path.write_text(f"1 Q0 a_b 1 3 t\n\n1 Q0 c 2 {bad} t\n1 Q0 d 3 1 t\n2 Q0 a 1 3 t\n", "utf-8")
+    with pytest.raises(DataError, match=f"run.txt:3: score '{bad}'"):
+        list(iter_run(path))
