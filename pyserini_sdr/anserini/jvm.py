@@ -41,6 +41,7 @@ def start() -> Java:
     if jnius_config.vm_running:
         return java
     jnius_config.add_classpath(str(compat.fatjar()))
+    compat.defer_downloads()
     jnius_config.add_options(*jvm_options(java))
     with _quiet_boot():
         from jnius import autoclass

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pyserini_sdr.anserini import compat
 from pyserini_sdr.anserini.__main__ import COMMAND as ANSERINI
 from pyserini_sdr.anserini.java import OVERRIDE, VECTOR_MODULE, Java, NoJavaError, inspect, java_environment
 from pyserini_sdr.evaluate.__main__ import COMMAND as EVALUATE
@@ -69,10 +70,14 @@ def test_stock_starts_by_itself_only_with_the_vector_module(java: Java) -> None:
         for module in (["pyserini_sdr.anserini"], [])
     )
     assert ours.returncode == 0 and "--encoder-class" in ours.stdout, ours.stderr
+    if not java.has_vector:
+        assert plain.returncode != 0
+    if not compat.starts_without_network():
+        return  # whether there is one, and what became of the JVM's own message: Pyserini 2.4 drops it
     if java.has_vector:
         assert plain.returncode == 0 and "--encoder-class" in plain.stdout, plain.stderr
     else:
-        assert plain.returncode != 0 and f"Module {VECTOR_MODULE} not found" in plain.stdout + plain.stderr
+        assert f"Module {VECTOR_MODULE} not found" in plain.stdout + plain.stderr
 
 
 def test_a_process_without_java_ends_in_one_line(no_java: Path) -> None:

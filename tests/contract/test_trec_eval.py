@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,8 @@ from pyserini_sdr.anserini.stock import StockCommand, trec_eval_commands
 from pyserini_sdr.evaluate.engine import evaluate_runs
 from pyserini_sdr.evaluate.presets import PRESETS
 from pyserini_sdr.trec.names import CUT, PLAIN, Measure, canonical_all
+
+from .together import run_together
 
 MEASURES = canonical_all(
     [
@@ -26,19 +25,6 @@ MEASURES = canonical_all(
 )
 TOPICS, MISSING = 25, 3
 SEEDS = (7, 8, 9)
-STOCK = """\
-import contextlib, io, json, sys
-from pyserini_sdr.anserini import jvm
-jvm.start()
-from pyserini.eval.trec_eval import trec_eval
-printed = []
-for words in json.load(sys.stdin):
-    with contextlib.redirect_stdout(io.StringIO()) as text:
-        trec_eval(["trec_eval", *words])
-    printed.append(text.getvalue())
-json.dump(printed, sys.stdout)
-"""
-"""Stock's module for many command lines: it starts the binary for each, but Python and its own JVM once."""
 
 
 def make(folder: Path, *seeds: int) -> tuple[Path, Path]:
@@ -68,14 +54,6 @@ def flag(command: StockCommand, name: str) -> str | None:
     return command.args[command.args.index(name) + 1] if name in command.args else None
 
 
-def stock(commands: list[StockCommand]) -> list[str]:
-    """What stock prints for each command, all in one process."""
-    words = json.dumps([command.args for command in commands])
-    done = subprocess.run([sys.executable, "-c", STOCK], input=words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 def binary_values(commands: list[StockCommand], outputs: list[str]) -> dict[str, dict[str, float]]:
     """Measure → topic (or `all`) → value as trec_eval prints it, under our names."""
     values: dict[str, dict[str, float]] = {}
@@ -94,7 +72,7 @@ def test_measures_equal_the_binary(tmp_path):
     qrels, run = make(tmp_path, *SEEDS)
     result = evaluate_runs(qrels, {"run": run}, metrics=MEASURES).runs[0]
     commands = trec_eval_commands(qrels, run, MEASURES, per_query=True)
-    binary = binary_values(commands, stock(commands))
+    binary = binary_values(commands, run_together(commands))
     assert set(result.values) == set(binary) == set(MEASURES)
     for measure in MEASURES:
         assert result.means[measure] == pytest.approx(binary[measure].pop("all"), abs=5.1e-5), measure
@@ -113,7 +91,7 @@ def test_presets_equal_the_commands_they_print(tmp_path):
         for preset, result in results.items()
         for module, *words in (line.split()[2:] for line in result.trec_eval())
     ]
-    outputs = stock([command for _, command in commands])
+    outputs = run_together([command for _, command in commands])
     for preset, result in results.items():
         own = [(command, output) for (name, command), output in zip(commands, outputs, strict=True) if name == preset]
         binary = binary_values(*map(list, zip(*own, strict=True)))
@@ -141,7 +119,7 @@ def test_all_judged_topics_count(tmp_path):
     commands = [trec_eval_commands(qrels, run, ["map"], complete=complete)[0] for complete in (True, False)]
     complete, partial = (
         binary_values([command], [output])["map"]["all"]
-        for command, output in zip(commands, stock(commands), strict=True)
+        for command, output in zip(commands, run_together(commands), strict=True)
     )
     assert complete == pytest.approx(partial * (TOPICS - MISSING) / TOPICS, abs=1e-4)
     assert complete < partial
