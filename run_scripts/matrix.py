@@ -179,9 +179,12 @@ def run_cell(cell: Cell, folder: Path, tests: Sequence[str] = TESTS) -> dict[str
         python = make_environment(cell, interpreter, folder)
     except subprocess.CalledProcessError:
         return line | {"status": "cannot be installed"}
-    environ = cell_environment(cell, folder)
-    asked = [python, "-c", _FACTS, *PACKAGES, *OTHERS]
-    line |= json.loads(subprocess.run(asked, env=environ, capture_output=True, text=True, check=True).stdout)
+    try:
+        environ = cell_environment(cell, folder)
+        asked = [python, "-c", _FACTS, *PACKAGES, *OTHERS]
+        line |= json.loads(subprocess.run(asked, env=environ, stdout=subprocess.PIPE, check=True).stdout)
+    except subprocess.CalledProcessError:
+        return line | {"status": "cannot be imported"}
     if (cell.java == "jdk") != bool(line["java"] and line["java"]["vector"]):
         return line | {"status": "no JDK"}
     report = folder / f"{cell.cell}.xml"

@@ -11,7 +11,8 @@ import pytest
 
 from pyserini_sdr.anserini import compat
 from pyserini_sdr.anserini.__main__ import COMMAND as ANSERINI
-from pyserini_sdr.anserini.java import OVERRIDE, VECTOR_MODULE, Java, NoJavaError, inspect, java_environment
+from pyserini_sdr.anserini.java import OVERRIDE, Java, NoJavaError, inspect, java_environment
+from pyserini_sdr.anserini.stock import lucene_index_command
 from pyserini_sdr.evaluate.__main__ import COMMAND as EVALUATE
 from pyserini_sdr.index.__main__ import COMMAND as INDEX
 from pyserini_sdr.search.__main__ import COMMAND as SEARCH
@@ -61,23 +62,24 @@ def test_what_needs_one_names_the_place_and_the_remedy(no_java: Path, tiny_colle
         assert not output.exists()
 
 
-def test_stock_starts_by_itself_only_with_the_vector_module(java: Java) -> None:
+def test_stock_starts_by_itself_only_with_the_vector_module(java: Java, tiny_collection: Path, tmp_path: Path) -> None:
     """`python -m pyserini...` dies on a Java without it, before it can say anything; ours starts it there."""
-    words = ["pyserini.search.faiss", "--help"]
-    environment = {**java_environment(java), OVERRIDE: str(java.home)}
-    ours, plain = (
-        subprocess.run([sys.executable, "-m", *module, *words], env=environment, capture_output=True, text=True)
-        for module in (["pyserini_sdr.anserini"], [])
-    )
-    assert ours.returncode == 0 and "--encoder-class" in ours.stdout, ours.stderr
-    if not java.has_vector:
-        assert plain.returncode != 0
-    if not compat.starts_without_network():
-        return  # whether there is one, and what became of the JVM's own message: Pyserini 2.4 drops it
+
+    def build(index: Path, *runner: str) -> subprocess.CompletedProcess[str]:
+        words = lucene_index_command(corpus=tiny_collection / "corpus", index=index).args
+        command = [sys.executable, "-m", *runner, "pyserini.index.lucene", *words]
+        environment = {**java_environment(java), OVERRIDE: str(java.home)}
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    ours = build(tmp_path / "ours", "pyserini_sdr.anserini")
+    assert ours.returncode == 0 and any((tmp_path / "ours").glob("segments_*")), ours.stderr
+    if java.has_vector and not compat.starts_without_network():
+        return
+    plain = build(tmp_path / "plain")
     if java.has_vector:
-        assert plain.returncode == 0 and "--encoder-class" in plain.stdout, plain.stderr
+        assert plain.returncode == 0 and any((tmp_path / "plain").glob("segments_*")), plain.stderr
     else:
-        assert f"Module {VECTOR_MODULE} not found" in plain.stdout + plain.stderr
+        assert plain.returncode != 0 and not (tmp_path / "plain").exists()
 
 
 def test_a_process_without_java_ends_in_one_line(no_java: Path) -> None:
