@@ -50,9 +50,12 @@ def test_dense_retrieval_needs_none(no_java: Path, tiny_collection: Path, tiny_e
 def test_what_needs_one_names_the_place_and_the_remedy(no_java: Path, tiny_collection: Path, tmp_path: Path) -> None:
     output, topics = tmp_path / "output", tiny_collection / "topics.test.tsv"
     problem = f"{OVERRIDE}={no_java} cannot be used: no bin/java there"
+    lucene = tmp_path / "lucene"
+    lucene.mkdir()
+    (lucene / "segments_1").touch()
     commands = [
         (INDEX, ["bm25", "--input", tiny_collection / "corpus", "--index", output]),
-        (SEARCH, ["bm25", "--index", tmp_path, "--topics", topics, "--output", output]),
+        (SEARCH, ["bm25", "--index", lucene, "--topics", topics, "--output", output]),
         (ANSERINI, ["pyserini.search.lucene", "--help"]),
     ]
     for command, words in commands:
