@@ -185,7 +185,7 @@ def run_cell(cell: Cell, folder: Path, tests: Sequence[str] = TESTS) -> dict[str
         line |= json.loads(subprocess.run(asked, env=environ, stdout=subprocess.PIPE, check=True).stdout)
     except subprocess.CalledProcessError:
         return line | {"status": "cannot be imported"}
-    if (cell.java == "jdk") != bool(line["java"] and line["java"]["vector"]):
+    if cell.java == "jdk" and not (line["java"] and line["java"]["vector"]):
         return line | {"status": "no JDK"}
     report = folder / f"{cell.cell}.xml"
     report.unlink(missing_ok=True)
@@ -249,8 +249,8 @@ def page(text: str, cells: Sequence[Cell], results: Mapping[str, Mapping[str, An
 def _table(cells: Sequence[Cell], results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     names = ("python", *PACKAGES, *OTHERS)
     lines = [
-        f"| cell | {' | '.join(names)} | Java | passed | failed | skipped |",
-        "|" + "---|" * (len(names) + 5),
+        f"| cell | {' | '.join(names)} | Java | passed | failed | skipped | measured at |",
+        "|" + "---|" * (len(names) + 6),
     ]
     for cell in cells:
         result = results.get(cell.cell, {"status": "not run"})
@@ -259,7 +259,8 @@ def _table(cells: Sequence[Cell], results: Mapping[str, Mapping[str, Any]]) -> l
         outcome = [result["status"], "", ""]
         if "passed" in result:
             outcome = [str(result["passed"]), str(len(result["failed"])), str(sum(result["skipped"].values()))]
-        lines.append("| " + " | ".join([cell.cell, *(versions[n] for n in names), java, *outcome]) + " |")
+        row = [cell.cell, *(versions[name] for name in names), java, *outcome, result.get("revision", "")]
+        lines.append(f"| {' | '.join(row)} |")
     return lines
 
 

@@ -63,10 +63,13 @@ def test_every_value_of_every_axis_has_a_cell(matrix: ModuleType) -> None:
     assert {("1.6", "4.57"), ("1.6", "5"), ("2.0", "4.57"), ("2", "5")} <= versions
 
 
-def test_the_metadata_states_what_has_a_cell(matrix: ModuleType) -> None:
+def test_the_metadata_states_what_has_passed(matrix: ModuleType) -> None:
+    """A Python is named once a cell of its has passed."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    pythons = sorted({cell.python for cell in matrix.read_cells()}, key=lambda version: int(version.split(".")[1]))
+    results = matrix.read_results()
+    passed = {cell.python for cell in matrix.read_cells() if results.get(cell.cell, {}).get("status") == "passed"}
+    pythons = sorted(passed, key=lambda version: int(version.split(".")[1]))
     classifiers = setup["metadata"]["classifiers"].splitlines()
     stated = [line.rpartition(" :: ")[2] for line in classifiers if line.startswith("Programming Language :: Python")]
     assert stated == ["3", *pythons]
@@ -140,7 +143,7 @@ def test_lines_and_page(matrix: ModuleType, tmp_path: Path) -> None:
     versions = {name: f"{place}.0" for place, name in enumerate(names)}
     results = tmp_path / "runs" / "results.jsonl"
     java = {"version": "25.0.1", "vector": True, "source": "PATH"}
-    measured = {"cell": "b", "status": "failed", "versions": versions, "java": java, **COUNTS}
+    measured = {"cell": "b", "revision": "0123456789", "status": "failed", "versions": versions, "java": java, **COUNTS}
     for line in (
         measured,
         {"cell": "gone", "status": "passed"},
@@ -154,9 +157,9 @@ def test_lines_and_page(matrix: ModuleType, tmp_path: Path) -> None:
     after = matrix.page(before, cells, matrix.read_results(results))
     lines = after.splitlines()
     assert lines[0] == "x" and lines[-1] == "z" and "y" in lines and "old" not in lines
-    assert "| b | " + " | ".join(versions.values()) + " | jdk 25.0.1 | 1 | 2 | 3 |" in lines
-    assert "| a | 3.12 | 2 | 5 | 3 | 2 |  |  |  | jdk | no interpreter |  |  |" in lines
-    assert "| c | 3.12 | 2 | 5 | 3 | 2 |  |  |  | jdk | not run |  |  |" in lines
+    assert "| b | " + " | ".join(versions.values()) + " | jdk 25.0.1 | 1 | 2 | 3 | 0123456789 |" in lines
+    assert "| a | 3.12 | 2 | 5 | 3 | 2 |  |  |  | jdk | no interpreter |  |  |  |" in lines
+    assert "| c | 3.12 | 2 | 5 | 3 | 2 |  |  |  | jdk | not run |  |  |  |" in lines
     assert "| no usable Java | b 2 |" in lines
     assert matrix.page(after, cells, matrix.read_results(results)) == after
 
