@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes or updates the virtual environment: bash run_scripts/setup.sh [EXTRAS], e.g. "quickstart,java" or "test".
-# Skips what is done. Variables: VENV (default .venv), PYTHON (default: the newest suitable python3), TORCH_VERSION.
+# Skips what is done. Variables: VENV (default .venv), PYTHON (default: python3.11 to python3.13, else python3), TORCH_VERSION.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 EXTRAS="${1:-quickstart,java}"

@@ -12,6 +12,7 @@ os.environ["PYSERINI_SDR_CACHE"] = tempfile.mkdtemp()  # nothing of an earlier s
 
 import pytest
 
+from pyserini_sdr.anserini import compat
 from pyserini_sdr.anserini.java import Java, NoJavaError, find_java
 
 from .tiny import make_tiny_collection, make_tiny_encoder
@@ -47,6 +48,13 @@ def found_java() -> Java:
         return find_java()
     except NoJavaError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def stock_tables(found_java: Java) -> None:
+    """The test is skipped where Pyserini fetches its tables of topics, qrels and indexes at every use."""
+    if not compat.brings_tables():
+        pytest.skip("Pyserini 2.4 and newer bring no table of stock names")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

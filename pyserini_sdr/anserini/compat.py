@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module, metadata
@@ -61,9 +64,49 @@ def runnable_modules() -> Iterator[str]:
 
 def loads_own_models() -> bool:
     """Whether stock can load models whose classes are Pyserini's own (ANCE): before 2.1 not under transformers 5."""
-    installed = (metadata.version("pyserini"), metadata.version("transformers"))
-    pyserini, transformers = (tuple(map(int, version.split(".")[:2])) for version in installed)
-    return pyserini >= (2, 1) or transformers < (5, 0)
+    return _release("pyserini") >= (2, 1) or _release("transformers") < (5, 0)
+
+
+def starts_without_network() -> bool:
+    """Whether `python -m pyserini...` does: 2.4 fetches lists of its prebuilt indexes while it is imported."""
+    return pyserini_version() is None or _release("pyserini") != (2, 4)
+
+
+def defer_downloads() -> None:
+    """Lets Pyserini 2.4 fetch its lists of prebuilt indexes when one is asked for, not while it is imported.
+
+    Two names of impact indexes are resolved at its import, alone of all. The import gets records with these names in
+    place of the lists; afterwards they stand for other names as everywhere else in that module. To be called before
+    anything of pyserini is imported; other versions are left as they are.
+    """
+    name = "pyserini.prebuilt_index_info"
+    if starts_without_network() or name in sys.modules:
+        return
+    import urllib.request as network
+
+    fields = ("description", "filename", "urls", "md5", "size")
+    records = json.dumps([{"name": target, **dict.fromkeys(fields)} for target in _RESOLVED_AT_IMPORT.values()])
+    urlopen = network.urlopen
+    network.urlopen = lambda *_, **__: io.BytesIO(records.encode())
+    try:
+        info = import_module(name)
+    finally:
+        network.urlopen = urlopen
+    info.urlopen = urlopen
+    info.IMPACT_INDEX_INFO_MSMARCO._info = None
+    info.IMPACT_INDEX_INFO_MSMARCO_ALIASES.clear()
+    info.IMPACT_INDEX_INFO._aliases.update(_RESOLVED_AT_IMPORT)
+
+
+_RESOLVED_AT_IMPORT = {
+    "msmarco-passage-unicoil-d2q": "msmarco-v1-passage.unicoil",
+    "msmarco-v2-passage-unicoil-0shot": "msmarco-v2-passage.unicoil-0shot",
+}
+
+
+def _release(package: str) -> tuple[int, ...]:
+    """Its first two numbers."""
+    return tuple(map(int, metadata.version(package).split(".")[:2]))
 
 
 def topic_names() -> dict[str, Any]:
@@ -87,24 +130,36 @@ class PrebuiltIndex:
 
 
 def prebuilt_index(name: str) -> PrebuiltIndex:
-    """What Pyserini knows of an inverted or FAISS index of its own. Needs a running JVM.
+    """What Pyserini knows of an inverted or FAISS index of its own. Needs a running JVM, and from 2.4 a network.
 
     Raises:
-        SdrError: no index of that name.
+        SdrError: no index of that name, or no network for the list of them.
     """
     info = import_module("pyserini.prebuilt_index_info")
-    known = {**info.TF_INDEX_INFO, **info.FAISS_INDEX_INFO}
+    try:
+        known = {**info.TF_INDEX_INFO, **info.FAISS_INDEX_INFO}
+    except OSError as error:
+        raise SdrError(
+            f"index {name}: pyserini {pyserini_version()} fetches the list of its indexes, which fails ({error}); "
+            "run it where there is a network, or install 'pyserini<2.4', which brings the list"
+        ) from None
     if name not in known:
         raise SdrError(unknown(f"prebuilt index of pyserini {pyserini_version()}", name, known))
     entry = known[name]
     url = entry["urls"][0]
     stem = (entry.get("filename") or url.rpartition("/")[2]).partition(".tar.gz")[0]
     folder = Path(import_module("pyserini.util").get_cache_home(), "indexes", f"{stem}.{entry['md5']}")
-    return PrebuiltIndex(name, url, int(entry["size compressed (bytes)"]), folder)
+    size = entry["size compressed (bytes)" if brings_tables() else "size"]
+    return PrebuiltIndex(name, url, int(size), folder)
+
+
+def brings_tables() -> bool:
+    """Whether Pyserini knows names of topics, qrels and indexes by itself: from 2.4 on it fetches them."""
+    return _release("pyserini") < (2, 4)
 
 
 def _table(attribute: str) -> dict[str, Any]:
-    """A table of Pyserini 1.6 to 2.3; later versions fetch theirs from the network at every use."""
+    """A table of Pyserini 1.6 to 2.3; see `brings_tables`."""
     table = getattr(import_module("pyserini.search._base"), attribute, None)
     if table is None:
         raise SdrError(f"pyserini {pyserini_version()} has no table of stock names; give the path of a file instead")

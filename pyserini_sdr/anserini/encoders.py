@@ -172,20 +172,25 @@ def _whole_weights(directory: Path, side: Side) -> Iterator[None]:
     checkpoint for documents has none of its weights, and gives vectors all the same.
 
     Pyserini's own model classes (ANCE) are filled by us. Before Pyserini 2.1 transformers 5 cannot load them, and
-    where it could, it would draw their heads at random after loading them.
+    where it could, it would draw their heads at random after loading them. Some classes ask for the report of what
+    was loaded, and get it (Pyserini 2.4).
     """
     from transformers import PreTrainedModel
 
     original = PreTrainedModel.__dict__["from_pretrained"]
 
-    def from_pretrained(cls: type[PreTrainedModel], *args: Any, **kwargs: Any) -> PreTrainedModel:
+    def from_pretrained(
+        cls: type[PreTrainedModel], *args: Any, output_loading_info: bool = False, **kwargs: Any
+    ) -> Any:
         if cls.__module__.startswith("pyserini."):
             model = cls(cls.config_class.from_pretrained(directory))
-            missing = model.load_state_dict(_read_weights(directory), strict=False).missing_keys
+            loaded = model.load_state_dict(_read_weights(directory), strict=False)
+            report = {"missing_keys": loaded.missing_keys, "unexpected_keys": loaded.unexpected_keys}
+            report |= {"mismatched_keys": [], "error_msgs": []}
             model.eval()
         else:
             model, report = original.__func__(cls, *args, **kwargs, output_loading_info=True)
-            missing = report["missing_keys"]
+        missing = report["missing_keys"]
         missing = sorted(k for k in missing if "pooler." not in k and not k.endswith("position_ids"))  # never used
         if missing:
             raise DataError(
@@ -193,7 +198,7 @@ def _whole_weights(directory: Path, side: Side) -> Iterator[None]:
                 f"lacks {len(missing)} weights of a {cls.__name__} ({missing[0]}, …)",
                 remedy=f"is it the {side} encoder of this class?",
             )
-        return model
+        return (model, report) if output_loading_info else model
 
     PreTrainedModel.from_pretrained = classmethod(from_pretrained)
     try:

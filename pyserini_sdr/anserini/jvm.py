@@ -53,6 +53,7 @@ def start(heap_mb: int | None = HEAP_MB) -> Java:
     if jnius_config.vm_running:
         return java
     jnius_config.add_classpath(str(compat.fatjar()))
+    compat.defer_downloads()
     jnius_config.add_options(*jvm_options(java, heap_mb))
     with _quiet_boot():
         from jnius import autoclass

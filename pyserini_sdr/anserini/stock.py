@@ -14,6 +14,7 @@ from typing import Literal
 
 from ..core.errors import SdrError, UsageError
 from ..trec.names import parse
+from . import compat
 from .java import Java, find_java, java_environment
 
 RUNNER = "pyserini_sdr.anserini"
@@ -232,10 +233,12 @@ def _not_a_group(path: str | os.PathLike[str]) -> str:
 def invocation(module: str, args: Sequence[str], java: Java | None = None) -> tuple[list[str], dict[str, str]]:
     """Command and environment that run `python -m MODULE ARGS...` on the Java found.
 
-    Where that Java lacks `jdk.incubator.vector`, the module runs inside our runner, which starts the JVM first.
+    Where that Java lacks `jdk.incubator.vector`, or Pyserini would ask for a network, the module runs inside our
+    runner, which starts the JVM first.
     """
     java = java or find_java()
-    command = [sys.executable, "-m", module] if java.has_vector else [sys.executable, "-m", RUNNER, module]
+    by_itself = java.has_vector and compat.starts_without_network()
+    command = [sys.executable, "-m", *([] if by_itself else [RUNNER]), module]
     return [*command, *args], java_environment(java)
 
 

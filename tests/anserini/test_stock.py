@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -145,11 +146,18 @@ def test_success_without_output_is_a_failure(fake_module, tmp_path):
     assert run_stock("pyserini.x", []).stdout == "Unknown index\n"
 
 
-def test_our_runner_is_used_where_the_vector_module_is_missing(tmp_path):
-    full, trimmed = (Java(tmp_path, "21", vector, "PATH") for vector in (True, False))
-    assert stock.invocation("pyserini.fusion", ["-h"], full)[0] == [sys.executable, "-m", "pyserini.fusion", "-h"]
-    command, environment = stock.invocation("pyserini.fusion", ["-h"], trimmed)
-    assert command == [sys.executable, "-m", "pyserini_sdr.anserini", "pyserini.fusion", "-h"]
+@pytest.mark.parametrize(
+    ("version", "vector", "plain"),
+    [("1.6.0", True, True), ("1.6.0", False, False), ("2.3.0", True, True), ("2.4.0", True, False)],
+)
+def test_our_runner_is_used_where_stock_cannot_start_by_itself(
+    version: str, vector: bool, plain: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """For lack of the vector module, or of a network, which Pyserini 2.4 asks for while it is imported."""
+    monkeypatch.setattr(stock.compat.metadata, "version", lambda package: version)
+    command, environment = stock.invocation("pyserini.fusion", ["-h"], Java(tmp_path, "21", vector, "PATH"))
+    runner = [] if plain else ["pyserini_sdr.anserini"]
+    assert command == [sys.executable, "-m", *runner, "pyserini.fusion", "-h"]
     assert environment["JAVA_HOME"] == str(tmp_path)
 
 

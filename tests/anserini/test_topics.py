@@ -6,6 +6,7 @@ import gzip
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from pyserini_sdr.anserini import jvm
 from pyserini_sdr.anserini.java import NoJavaError
 from pyserini_sdr.anserini.topics import load_qrels, load_topics
-from pyserini_sdr.core.errors import DataError
+from pyserini_sdr.core.errors import DataError, SdrError
 
 
 def test_paths_need_no_java(monkeypatch: pytest.MonkeyPatch, tiny_collection: Path):
@@ -34,6 +35,17 @@ def test_name_without_java_says_that_it_was_taken_for_a_name(monkeypatch: pytest
 
 
 @pytest.mark.usefixtures("found_java")
+def test_without_a_table_of_names_a_path_is_asked_for(monkeypatch: pytest.MonkeyPatch):
+    jvm.start()
+    base = import_module("pyserini.search._base")
+    for table in ("topics_mapping", "qrels_mapping"):
+        monkeypatch.delattr(base, table, raising=False)  # as in 2.4
+    for load in (load_topics, load_qrels):
+        with pytest.raises(SdrError, match=r"^pyserini \S+ has no table of stock names; give the path of a file"):
+            load("dl19-passage")
+
+
+@pytest.mark.usefixtures("stock_tables")
 def test_unknown_name_is_compared_with_the_known_ones():
     with pytest.raises(DataError, match=r"^dl19-pasage: neither a file nor topics .*did you mean 'dl19-passage'"):
         load_topics("dl19-pasage")
@@ -56,7 +68,7 @@ def load_by_name(home: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
 
 
-def test_stock_names_read_the_cached_files(found_java, tmp_path: Path):
+def test_stock_names_read_the_cached_files(stock_tables, tmp_path: Path):
     cache = tmp_path / ".cache" / "pyserini" / "topics-and-qrels"
     cache.mkdir(parents=True)
     with gzip.open(cache / "topics.beir-v1.0.0-scifact.test.tsv.gz", "wt", encoding="utf-8") as handle:
@@ -65,7 +77,7 @@ def test_stock_names_read_the_cached_files(found_java, tmp_path: Path):
     assert load_by_name(tmp_path).stdout == "{'2': 'two herons', '10': 'ten herons'}\n{'2': {'007': 1}}\n"
 
 
-def test_without_network_the_place_for_the_file_is_named(found_java, tmp_path: Path):
+def test_without_network_the_place_for_the_file_is_named(stock_tables, tmp_path: Path):
     topics, qrels = load_by_name(tmp_path).stdout.splitlines()
     cache = tmp_path / ".cache" / "pyserini" / "topics-and-qrels"
     assert topics.startswith("error: beir-v1.0.0-scifact-test: its file cannot be had (")

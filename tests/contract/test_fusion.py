@@ -11,6 +11,8 @@ from pyserini_sdr.anserini.stock import StockCommand
 from pyserini_sdr.trec.fuse import fuse_files
 from pyserini_sdr.trec.run import RunWriter, read_run
 
+from .together import run_together
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
@@ -31,36 +33,39 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-@pytest.mark.parametrize(
-    ("method", "flags", "count", "rule", "options", "depth"),
-    [
-        ("rrf", (), 3, "rrf", {}, 1000),
-        ("rrf", ("--rrf.k", "7"), 2, "rrf", {"k": 7}, 10),
-        ("interpolation", ("--alpha", "0.3"), 2, "stock-fusion", {"alpha": 0.3}, 1000),
-        ("interpolation", (), 2, "interpolation", {}, 10),
-        ("average", (), 3, "average", {}, 1000),
-        ("average", (), 2, "average", {}, 10),
-        ("normalize", (), 3, "combsum", {"normalization": "min-max"}, 1000),
-        ("normalize", (), 2, "linear", {}, 1000),
-    ],
-)
-def test_stock_fusion_gives_our_run(runs, tmp_path, method, flags, count, rule, options, depth):
-    """Documents and scores. (With `normalize` and a depth, stock's minimum is that of the documents it then drops.)"""
-    stock = tmp_path / "stock.txt"
-    args = (
-        "--runs",
-        *map(str, runs[:count]),
-        "--output",
-        str(stock),
-        "--method",
-        method,
-        "--depth",
-        str(depth),
-        *flags,
-    )
-    StockCommand("pyserini.fusion", args).run(output=stock)
+CASES = [
+    ("rrf", (), 3, "rrf", {}, 1000),
+    ("rrf", ("--rrf.k", "7"), 2, "rrf", {"k": 7}, 10),
+    ("interpolation", ("--alpha", "0.3"), 2, "stock-fusion", {"alpha": 0.3}, 1000),
+    ("interpolation", (), 2, "interpolation", {}, 10),
+    ("average", (), 3, "average", {}, 1000),
+    ("average", (), 2, "average", {}, 10),
+    ("normalize", (), 3, "combsum", {"normalization": "min-max"}, 1000),
+    ("normalize", (), 2, "linear", {}, 1000),
+]
+"""Stock's method and flags, how many runs, our rule and its options, the depth. (With `normalize` and a depth, stock's
+minimum is that of the documents it then drops.)"""
+
+
+@pytest.fixture(scope="module")
+def stock_runs(runs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """What stock makes of each case."""
+    folder = tmp_path_factory.mktemp("stock")
+    outputs = [folder / f"{number}.txt" for number in range(len(CASES))]
+    commands = []
+    for output, (method, flags, count, _, _, depth) in zip(outputs, CASES, strict=True):
+        words = ["--runs", *runs[:count], "--output", output, "--method", method, "--depth", depth, *flags]
+        commands.append(StockCommand("pyserini.fusion", tuple(map(str, words))))
+    run_together(commands)
+    return outputs
+
+
+@pytest.mark.parametrize("case", range(len(CASES)), ids=lambda case: f"{case}-{CASES[case][3]}")
+def test_stock_fusion_gives_our_run(case: int, runs: list[Path], stock_runs: list[Path], tmp_path: Path):
+    """Documents and scores."""
+    _, _, count, rule, options, depth = CASES[case]
     fuse_files(runs[:count], tmp_path / "ours.txt", rule, depth=depth, **options)
-    ours, theirs = read_run(tmp_path / "ours.txt"), read_run(stock)
+    ours, theirs = read_run(tmp_path / "ours.txt"), read_run(stock_runs[case])
     assert set(ours) == set(theirs)
     for qid, scores in ours.items():
         assert scores == pytest.approx(theirs[qid], rel=1e-6, abs=1e-6), qid

@@ -155,7 +155,7 @@ print(json.dumps({name: compat.prebuilt_index(name).bytes for name in given["ind
 """
 
 
-def test_stock_commands_names_and_sizes_are_those_of_the_installed_pyserini(found_java) -> None:
+def test_stock_commands_names_and_sizes_are_those_of_the_installed_pyserini(stock_tables) -> None:
     given = {"commands": [], "topics": [], "indexes": []}
     sizes = {}
     for name in ("msmarco-v1-passage", "beir", "pydocs"):
