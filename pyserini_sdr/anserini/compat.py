@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -65,6 +66,24 @@ def runnable_modules() -> Iterator[str]:
 def loads_own_models() -> bool:
     """Whether stock can load models whose classes are Pyserini's own (ANCE): before 2.1 not under transformers 5."""
     return _release("pyserini") >= (2, 1) or _release("transformers") < (5, 0)
+
+
+@contextlib.contextmanager
+def heads_stay_as_loaded() -> Iterator[None]:
+    """Within it, Pyserini 2.4 does not read the head of ANCE again, from a `pytorch_model.bin`.
+
+    It does so because transformers 5 may draw a head at random after loading it; our loading fills the whole model.
+    """
+    name = "load_head_weights"
+    modules = [m for key, m in list(sys.modules.items()) if key.startswith("pyserini.encode.") and hasattr(m, name)]
+    originals = [getattr(module, name) for module in modules]
+    for module in modules:
+        setattr(module, name, lambda *_: None)
+    try:
+        yield
+    finally:
+        for module, original in zip(modules, originals, strict=True):
+            setattr(module, name, original)
 
 
 def starts_without_network() -> bool:

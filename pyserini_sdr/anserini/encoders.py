@@ -23,7 +23,7 @@ from ..model.fingerprint import weights_fingerprint
 from ..model.names import resolve_encoder
 from ..model.pretrained import quiet_transformers
 from ..model.token_budget import by_token_budget
-from . import jvm
+from . import compat, jvm
 from .encoder_classes import ENCODER_CLASSES, OURS, StockSpec, class_name, refuse_fixed
 
 DOCUMENT_MAX_LENGTH = 256
@@ -145,7 +145,7 @@ class StockEncoder:
         jvm.start()
         stock = getattr(import_module("pyserini.encode"), getattr(entry, side))
         try:
-            with quiet_transformers(), _whole_weights(directory, side):
+            with quiet_transformers(), _whole_weights(directory, side), compat.heads_stay_as_loaded():
                 return stock(str(directory), device=str(self.device), **entry.arguments)
         except SdrError:
             raise

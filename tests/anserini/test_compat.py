@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -115,3 +116,15 @@ def test_without_pyserini(monkeypatch: pytest.MonkeyPatch) -> None:
     compat.defer_downloads()
     with pytest.raises(SdrError, match="pyserini is not installed; run `pip install"):
         compat.fatjar()
+
+
+def test_heads_are_not_read_again_while_we_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for 2.4's module of ANCE, which holds a name of its own for the loader."""
+    module, calls = ModuleType("pyserini.encode._of_2_4"), []
+    module.load_head_weights = lambda *arguments: calls.append(arguments)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    with compat.heads_stay_as_loaded():
+        module.load_head_weights("model", "path", {})
+    assert calls == []
+    module.load_head_weights("model", "path", {})
+    assert calls == [("model", "path", {})]
