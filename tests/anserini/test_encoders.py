@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from pyserini_sdr.anserini import compat, encoders, jvm
 from pyserini_sdr.anserini.encoder_classes import ENCODER_CLASSES, StockSpec, class_name, problem_with, refuse_fixed
@@ -46,9 +47,14 @@ def stock(name: str, side: str, checkpoint: Path) -> Any:
     """The class as `pyserini.encode` has it, built by hand; ANCE with its weights put in (stock 1.6 fails to)."""
     import pyserini.encode
 
-    entry = ENCODER_CLASSES[name]
-    with encoders._whole_weights(checkpoint, side):
-        return getattr(pyserini.encode, getattr(entry, side))(str(checkpoint), device="cpu", **entry.arguments)
+    entry, weights = ENCODER_CLASSES[name], checkpoint / "pytorch_model.bin"
+    if name == "ance":  # stock 2.4 wants this file too
+        torch.save(encoders._read_weights(checkpoint), weights)
+    try:
+        with encoders._whole_weights(checkpoint, side):
+            return getattr(pyserini.encode, getattr(entry, side))(str(checkpoint), device="cpu", **entry.arguments)
+    finally:
+        weights.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("name", sorted(ENCODER_CLASSES))
