@@ -97,7 +97,8 @@ def test_every_loss_trains(tiny_collection, start, scored, tmp_path, name):
 _ONE_STORED = (
     *("margin-mse", "ranknet", "hinge-order", "lambda-mrr", "kl", "ckl", "listnet", "rankdistil", "nkd", "ctkd"),
 )
-_ALONE = ("infonce", "lce", "full-contrastive", "self-scaled", "bixse", "tf-nkd", "osakd")
+_ALONE = ("infonce", "lce", "full-contrastive", "self-scaled", "bixse", "tf-nkd", "osakd", "document-targets",
+          "adaptive-softmax")  # fmt: skip
 
 
 def test_list_losses_tells_formula_needs_options_and_paper(capsys):
