@@ -36,8 +36,9 @@ def main() -> None:
     if args.check:
         sys.exit(f"{PAGE.name} is not what runs/experiments say" if before != after else 0)
     PAGE.write_text(after, "utf-8")
-    for name, experiment in _experiments().items():
-        curves(experiment, FIGURES / f"results.{name}.svg")
+    experiments = _experiments()
+    for name in re.findall(r"\(figures/results\.(.+?)\.svg\)", after):
+        curves(experiments[name], FIGURES / f"results.{name}.svg")
 
 
 def _experiments() -> dict[str, dict[str, Any]]:
@@ -132,22 +133,54 @@ def _difference(found: dict[str, Any], run: str, base: str) -> str:
 
 
 def cost(experiment: dict[str, Any]) -> str:
-    """What the best point of each arm costs, and when it passes what a teacher's student ends with."""
-    teacher = _teacher_seconds(experiment)
-    students = {arm: _mean_curve(experiment, arm) for arm in TAUGHT if runs_of(experiment, arm)}
+    """What a training at the best point of each arm costs, alone and with its teacher."""
     rows = []
     for arm in (*SELF, *TAUGHT):
-        runs = _repeated(experiment, arm)
-        if not runs:
+        if not (runs := _repeated(experiment, arm)):
             continue
-        curve = _mean_curve(experiment, arm)
         seconds = statistics.mean(run["cpu_seconds"] for run in runs)
-        total = seconds + (teacher if arm in TAUGHT else 0.0)
-        cells = [f"`{arm}`", str(len(runs)), f"{max(curve.values()):+.3f}", f"{seconds:.0f}", f"{total:.0f}"]
-        cells += [_reaches(curve, max(student.values())) for student in students.values()]
-        rows.append(cells)
+        total = seconds + (_teacher_seconds(experiment) if arm in TAUGHT else 0.0)
+        best = max(_mean_curve(experiment, arm).values())
+        rows.append([f"`{arm}`", str(len(runs)), f"{best:+.3f}", f"{seconds:.0f}", f"{total:.0f}"])
     names = ["seeds", "best mean gain on dev", "CPU s of a training", "with its teacher"]
-    return markdown_table(["arm", *names, *(f"triples to reach `{arm}`'s best" for arm in students)], rows)
+    return markdown_table(["arm", *names], rows)
+
+
+def reach(experiment: dict[str, Any], student: str) -> str:
+    """When each arm without a teacher passes the best that a teacher's student reaches.
+
+    Shares are of the triples, and ratios of the CPU seconds, that the student has had at its best; its seconds include
+    the teacher's, and those of all arms their looks at dev.
+    """
+    goal, needed, seconds = _best_of(experiment, student)
+    seconds += _teacher_seconds(experiment)
+    rows = [[f"`{student}`", f"{goal:+.3f}", f"{needed:,}", "", f"{seconds:.0f}", ""]]
+    for arm in SELF:
+        if not (curve := _mean_curve(experiment, arm)):
+            continue
+        passed = next((triples for triples in sorted(curve) if curve[triples] >= goal), None)
+        if passed is None:
+            rows.append([f"`{arm}`", f"{max(curve.values()):+.3f}", "not reached", "", "", ""])
+            continue
+        spent = _seconds_until(experiment, arm, passed)
+        rows.append([f"`{arm}`", f"{max(curve.values()):+.3f}", f"{passed:,}", f"{100 * passed / needed:.0f} %",
+                     f"{spent:.0f}", f"{seconds / spent:.0f} ×"])  # fmt: skip
+    names = ["best mean gain on dev", "triples until the student's", "share", "CPU s until then", "faster"]
+    return markdown_table(["arm", *names], rows)
+
+
+def _best_of(experiment: dict[str, Any], arm: str) -> tuple[float, int, float]:
+    """The best mean gain of an arm, and the triples and CPU seconds until then."""
+    curve = _mean_curve(experiment, arm)
+    best = max(curve.values())
+    triples = min(count for count, gain in curve.items() if gain == best)
+    return best, triples, _seconds_until(experiment, arm, triples)
+
+
+def _seconds_until(experiment: dict[str, Any], arm: str, triples: int) -> float:
+    """CPU seconds of a training until so many triples, mean over its seeds."""
+    runs = _repeated(experiment, arm)
+    return statistics.mean(run["cpu_seconds"] for run in runs) * triples / max(_mean_curve(experiment, arm))
 
 
 def _teacher_seconds(experiment: dict[str, Any]) -> float:
@@ -173,13 +206,6 @@ def _mean_curve(experiment: dict[str, Any], arm: str) -> dict[int, float]:
             triples = entry["step"] * run["triples"] // run["steps"]
             curves.setdefault(triples, []).append(entry[METRIC] - run["untrained"])
     return {triples: statistics.mean(values) for triples, values in curves.items() if len(values) == len(runs)}
-
-
-def _reaches(curve: dict[int, float], goal: float) -> str:
-    """The first point of a curve at or above a goal, as triples and share of the curve's length."""
-    whole = max(curve)
-    found = next((triples for triples in sorted(curve) if curve[triples] >= goal), None)
-    return "not reached" if found is None else f"{found:,} ({100 * found / whole:.0f} %)"
 
 
 def curves(experiment: dict[str, Any], path: Path) -> None:
@@ -211,7 +237,7 @@ def curves(experiment: dict[str, Any], path: Path) -> None:
 
 
 TABLES: dict[str, Callable[..., str]] = {
-    "budget": budget, "static": static, "grids": grids, "systems": systems, "cost": cost,
+    "budget": budget, "static": static, "grids": grids, "systems": systems, "cost": cost, "reach": reach,
 }  # fmt: skip
 
 

@@ -167,9 +167,29 @@ def test_tables_of_the_page(folder: Path) -> None:
 
 
 def test_when_a_curve_passes_a_goal() -> None:
-    results = script("results")
-    assert results._reaches({0: 0.1, 50: 0.3, 100: 0.2}, 0.3) == "50 (50 %)"
-    assert results._reaches({0: 0.1, 50: 0.3, 100: 0.2}, 0.31) == "not reached"
+    def run(arm: str, seed: int, gains: list[float], seconds: float) -> dict[str, object]:
+        curve = [{"step": 10 * (i + 1), "ndcg_cut_10": 0.1 + gain} for i, gain in enumerate(gains)]
+        facts = {"untrained": 0.1, "triples": 320, "steps": 10 * len(gains), "cpu_seconds": seconds}
+        return {"arm": arm, "seed": seed, "point": {}, "curve": curve} | facts
+
+    experiment = {
+        "experiment": {"seeds": [0, 1]},
+        "best": {"kl": {}, "infonce": {}, "static-margin": {}},
+        "costs": {"cross/sdr_teach.json": 30.0, "scored.jsonl.json": 10.0, "groups.jsonl.json": 5.0},
+        "runs": [
+            run("kl", 0, [0.1, 0.2, 0.1, 0.1], 40.0),
+            run("infonce", 0, [0.0, 0.1, 0.2, 0.5], 20.0),
+            run("infonce", 1, [0.1, 0.4, 0.1, 0.3], 30.0),
+            run("static-margin", 0, [0.1, 0.1, 0.1, 0.19], 40.0),
+        ],
+    }
+    student, static, infonce = (
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in script("results").reach(experiment, "kl").splitlines()[2:]
+    )
+    assert student == ["`kl`", "+0.200", "160", "", "60", ""]  # half of 40 s, and the teacher
+    assert static == ["`static-margin`", "+0.190", "not reached", "", "", ""]
+    assert infonce == ["`infonce`", "+0.400", "160", "100 %", "12", "5 ×"]  # mean gains .05, .25, .15, .4; half of 25 s
 
 
 def test_the_page_is_what_the_results_say() -> None:

@@ -34,6 +34,13 @@ SCENARIOS = {
         "out/sdr_train.json",
         weights=True,
     ),
+    "pretrain": Scenario(
+        "pretrain --corpus collection --encoder encoder --output disk/out --precision fp32 --max-length 24 "
+        "--held-out 4 --max-steps 8 --eval-steps 2 --batch-size 4 --shuffle-buffer 8",
+        ("out/model.safetensors", "out/tokenizer.json", "out/sdr_encoder.json"),
+        "out/sdr_pretrain.json",
+        weights=True,
+    ),
     "encode": Scenario(
         "encode input --corpus collection output --embeddings disk/out --to-faiss --chunk-size 4 "
         "encoder --encoder checkpoint --precision fp32",
