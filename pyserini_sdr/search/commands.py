@@ -43,11 +43,14 @@ def dense(options: DenseOptions) -> None:
     settings = options.feedback()
     feedback = None if settings is None else Feedback(**settings)
     searcher = _open(options)
-    stock = _stock_dense(options, searcher)
-    tag = "sdr-dense" if feedback is None else f"sdr-dense-{feedback.method}-{feedback.depth}"
-    with in_background(_dense_results(searcher, topics, options, feedback)) as results:  # ahead of the writing
-        results = bar(results, total=len(topics), unit="topic", desc="dense")
-        _write(options, tag, results, len(topics), stock=stock, **searcher.encoder.identity())
+    _write(
+        options,
+        "sdr-dense" if feedback is None else f"sdr-dense-{feedback.method}-{feedback.depth}",
+        bar(_dense_results(searcher, topics, options, feedback), total=len(topics), unit="topic", desc="dense"),
+        len(topics),
+        stock=_stock_dense(options, searcher),
+        **searcher.encoder.identity(),
+    )
 
 
 def bm25(options: BM25Options) -> None:

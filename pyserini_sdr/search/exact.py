@@ -40,11 +40,8 @@ _PAIR_COST = 12
 """A pair that is scored again takes as long as about so many in a float32 product."""
 _PAIR_BYTES = 64
 """Memory that a pair takes at most, with what is made of it on the way."""
-_QUERIES_SMALL, _QUERIES, _QUERIES_FROM_DISK = 256, 1024, 4096
-"""Queries in a pass at most: where the files are small, so that what one pass found is written while the queries of the
-next are encoded; otherwise; and where the files are larger than memory, and every pass reads them again."""
-_SMALL = 256 << 20
-"""Bytes of vectors that are few: reading them takes little of a pass."""
+_QUERIES, _QUERIES_FROM_DISK = 1024, 4096
+"""Queries in a pass at most; where the files are larger than memory, and every pass reads them again."""
 _QUERIES_GUESSED = 256
 """Queries whose scores with the sample are in memory together."""
 
@@ -78,8 +75,7 @@ class ExactSearch:
         self._bf16 = self._on_cpu and (has_bf16("cpu") if bf16 is None else bf16)
         free = available_memory() or 8 << 30
         memory = memory or min(free // 8, 2 << 30)
-        size = sum(len(file) * file.row_bytes for file in self.files)
-        self._most = _QUERIES_SMALL if size <= _SMALL else _QUERIES if size < free else _QUERIES_FROM_DISK
+        self._most = _QUERIES if sum(len(file) * file.row_bytes for file in self.files) < free else _QUERIES_FROM_DISK
         self._pairs = max(memory // _PAIR_BYTES, 1 << 16)
         self._workers = Workers((threads or available_cores()) if self._on_cpu else 1)
         self._known: dict[tuple[Place, bool], Block] = {}
