@@ -106,7 +106,8 @@ def run_process(argv: Sequence[str], *, environment: Mapping[str, str] | None = 
 
 class TreeMemory:
     """Watches the resident memory of what a process has started, in a thread; mapped files count as far as they are in
-    memory, and what several processes share counts for each.
+    memory, and what several processes share counts for each. A sum counts when it is reached twice in succession: for a
+    moment, a process that starts another is there twice, with all that it has.
 
     Args:
         pid: the process, which itself does not count.
@@ -128,8 +129,10 @@ class TreeMemory:
         return self._peak
 
     def _watch(self) -> None:
+        before = 0
         while not self._over.wait(self._EVERY):
-            self._peak = max(self._peak, sum(map(_resident_bytes, _descendants(self._pid))))
+            now = sum(map(_resident_bytes, _descendants(self._pid)))
+            self._peak, before = max(self._peak, min(before, now)), now
 
 
 def _descendants(pid: int) -> Iterator[int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import load_stages
 import numpy as np
+import processes
 import pytest
 from load_material import encoder_of, first_topics, gather_topics, write_mixed_index, write_runs
 from load_stages import memory_claims, side_by_side
@@ -38,6 +39,17 @@ def test_memory_of_a_tree_is_that_of_all_its_processes_together():
     alone = run_process([sys.executable, "-I", "-c", code])
     together = run_process([sys.executable, "-I", "-c", code], tree=True)
     assert alone.peak_memory_bytes < 150e6 < 180e6 < together.peak_memory_bytes < 260e6
+
+
+def test_memory_that_is_there_for_a_moment_only_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a process which starts another: until that one runs its own program, there seem to be two of it."""
+    sums = iter([3, 3, 9, 4, 5, 5, 8])
+    monkeypatch.setattr(processes, "_descendants", lambda pid: iter([pid]))
+    monkeypatch.setattr(processes, "_resident_bytes", lambda pid: next(sums, 0))
+    monkeypatch.setattr(processes.TreeMemory, "_EVERY", 0.01)
+    watch = processes.TreeMemory(1)
+    time.sleep(0.5)
+    assert watch.stop() == 5
 
 
 def test_an_error_of_one_command_ends_those_beside_it():
