@@ -13,7 +13,7 @@ from ..core.errors import DataError, UsageError
 from .base import IGNORE, OWN_NEG, OWN_POS, Loss, LossBatch, Need
 from .checks import require_positive
 from .embeddings import student_vectors
-from .lists import Lists, masked_logsumexp, masked_mean, teacher_mean, wide
+from .lists import Lists, masked_logsumexp, masked_mean, own_spread, teacher_mean, wide
 
 _LEAST_TEMPERATURE = 1e-4
 """Where all similarities are equal, a temperature made from their spread would be 0."""
@@ -138,16 +138,8 @@ def _pairs_are_closest(batch: LossBatch, lists: Lists) -> bool:
 
 def _own_temperature(scores: Tensor, mask: Tensor) -> Tensor:
     """σ / √(2 ln n) of the masked cells of (R, L) scores, a scalar; see `SelfScaled`."""
-    count = mask.sum(dim=1)
-    if int(count.max()) < 2:
-        raise DataError(
-            "batch", "holds no query with two documents to be held against", remedy="give a larger --batch-size"
-        )
-    scores, mask, count = scores[count >= 2], mask[count >= 2], count[count >= 2]
-    mean = scores.masked_fill(~mask, 0).sum(dim=1) / count
-    squares = (scores - mean[:, None]).square().masked_fill(~mask, 0).sum(dim=1)
-    variance = (squares / (count - 1)).mean()
-    return (variance / (2 * count.to(variance.dtype).log().mean())).sqrt().clamp(min=_LEAST_TEMPERATURE)
+    variance, log_count = own_spread(scores, mask)
+    return (variance / (2 * log_count)).sqrt().clamp(min=_LEAST_TEMPERATURE)
 
 
 def _against_all(batch: LossBatch, lists: Lists, logits: Tensor, temperature: float | Tensor) -> Tensor:

@@ -114,6 +114,30 @@ class Lists:
         return -softplus(masked_logsumexp(logits, self.other)[row] - logits[row, cell])
 
 
+def own_spread(scores: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """How far similarities are spread that a query is held against, and how many they are.
+
+    Args:
+        scores: (R, L).
+        mask: (R, L) the cells that count, in rows of two or more.
+
+    Returns:
+        The variance in a row, pooled over rows, and the mean logarithm of the number of cells: two scalars.
+
+    Raises:
+        DataError: no row has two.
+    """
+    count = mask.sum(dim=1)
+    if int(count.max()) < 2:
+        raise DataError(
+            "batch", "holds no query with two documents to be held against", remedy="give a larger --batch-size"
+        )
+    scores, mask, count = scores[count >= 2], mask[count >= 2], count[count >= 2]
+    mean = scores.masked_fill(~mask, 0).sum(dim=1) / count
+    squares = (scores - mean[:, None]).square().masked_fill(~mask, 0).sum(dim=1)
+    return (squares / (count - 1)).mean(), count.to(scores.dtype).log().mean()
+
+
 def _packed(mask: Tensor) -> tuple[Tensor, Tensor]:
     """The columns that are set in each row, in order, with as few cells as possible: (R, L) columns, (R, L) filled."""
     row, column = torch.nonzero(mask, as_tuple=True)

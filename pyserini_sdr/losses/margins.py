@@ -40,15 +40,21 @@ from torch.utils.checkpoint import checkpoint
 from ..core.errors import DataError, UsageError
 from .base import OTHER_NEG, OWN_NEG, OWN_POS, Loss, LossBatch, Need, pairs_with
 from .embeddings import Targets, target_needs, unit_documents
+from .lists import Lists, own_spread
 
 Error = Literal["l1", "l2", "soft"]
 Layout = Literal["row", "column"]
+Scale = Literal["unit", "spread"]
 
 _ERRORS: dict[str, Callable[[Tensor], Tensor]] = {
     "l1": torch.abs,
     "l2": torch.square,
     "soft": lambda residual: softplus(-residual),
 }
+
+
+_LEAST_DEVIATION = 1e-6
+"""Where documents are all as similar to each other, rounding would make the slope."""
 
 
 class _Cells:
@@ -79,21 +85,50 @@ def _usable(batch: LossBatch, query: Tensor, negative: Tensor) -> Tensor:
 
 
 class _Margin(Loss):
-    """Common part: the margins, the cells, and their mean; subclasses give the target."""
+    """Common part: the margins, the cells, and their mean; subclasses give the target.
+
+    Attributes:
+        line: with `scale=spread`, offset and slope of t, NaN before the first batch. Saved with checkpoints, so that a
+            resumed training goes on with them.
+    """
 
     needs = frozenset({Need.NEGATIVES})
 
-    def __init__(self, *, error: Error, layout: Layout, detach_target: bool, targets: Targets = "self") -> None:
+    def __init__(
+        self,
+        *,
+        error: Error,
+        layout: Layout,
+        detach_target: bool,
+        targets: Targets = "self",
+        scale: Scale = "unit",
+    ) -> None:
         super().__init__()
-        self.error, self.layout, self.detach_target, self.targets = error, layout, detach_target, targets
+        self.error, self.layout, self.detach_target = error, layout, detach_target
+        self.targets, self.scale = targets, scale
         self.needs = _Margin.needs | target_needs(targets)
+        if scale == "spread":
+            self.register_buffer("line", torch.full((2,), torch.nan))
+        self.line: Tensor
+
+    def _measure(self, batch: LossBatch, cells: _Cells) -> None:
+        """With `scale=spread`, fixes t by the first batch."""
+        if self.scale == "spread" and bool(self.line.isnan().any()):
+            self.line.copy_(_own_line(batch, cells, self.targets))
+
+    def _t(self, similarity: Tensor) -> Tensor:
+        """t of similarities of documents, of any shape."""
+        if self.scale == "unit":
+            target = (similarity + 1) / 2
+        else:
+            offset, slope = self.line.to(similarity.dtype, copy=True)
+            target = offset + slope * similarity
+        return target.detach() if self.detach_target else target
 
     def _target(self, batch: LossBatch, positive: Tensor, negative: Tensor) -> Tensor:
         """t of every positive with every negative: (positives, negatives)."""
         units = unit_documents(batch, self.targets)
-        similarity = units[positive] @ units[negative].T
-        target = (similarity + 1) / 2
-        return target.detach() if self.detach_target else target
+        return self._t(units[positive] @ units[negative].T)
 
     def _mean(self, residual: Tensor, usable: Tensor | None = None) -> Tensor:
         error = _ERRORS[self.error](residual)
@@ -150,6 +185,7 @@ class AdaptiveMargin(_Margin):
         in_batch: use the negatives of the whole batch for every query.
         detach_target: stop gradients through the target.
         targets: whose similarities of documents they are, `self` or `teacher` (see the module's text).
+        scale: `unit`, t of the paper; `spread`, ours (see the module's text).
     """
 
     def __init__(
@@ -159,20 +195,21 @@ class AdaptiveMargin(_Margin):
         in_batch: bool = False,
         detach_target: bool = False,
         targets: Targets = "self",
+        scale: Scale = "unit",
     ) -> None:
-        super().__init__(error=error, layout=layout, detach_target=detach_target, targets=targets)
+        super().__init__(error=error, layout=layout, detach_target=detach_target, targets=targets, scale=scale)
         self.in_batch = in_batch
 
     def forward(self, batch: LossBatch) -> tuple[Tensor, dict[str, Tensor]]:
         cells = _Cells(batch)
+        self._measure(batch, cells)
         margin, usable = _margins(batch, cells, self.layout, self.in_batch)
         if self.in_batch:
             negative = cells.negatives if self.layout == "row" else cells.triple_negative
             target = self._target(batch, cells.pair_positive, negative)
         else:
             units = unit_documents(batch, self.targets)
-            target = ((units[cells.triple_positive] * units[cells.triple_negative]).sum(dim=1) + 1) / 2
-            target = target.detach() if self.detach_target else target
+            target = self._t((units[cells.triple_positive] * units[cells.triple_negative]).sum(dim=1))
         return self._mean(margin - target, usable), self._log(_own_margins(batch, cells), target)
 
 
@@ -184,15 +221,22 @@ class DistributedMargin(_Margin):
         layout: `row`: the targets of the margin's own positive; `column`: of the margin's own negative.
         detach_target: stop gradients through the targets.
         targets: whose similarities of documents they are, `self` or `teacher` (see the module's text).
+        scale: `unit`, t of the paper; `spread`, ours (see the module's text).
     """
 
     def __init__(
-        self, error: Error = "l2", layout: Layout = "row", detach_target: bool = False, targets: Targets = "self"
+        self,
+        error: Error = "l2",
+        layout: Layout = "row",
+        detach_target: bool = False,
+        targets: Targets = "self",
+        scale: Scale = "unit",
     ) -> None:
-        super().__init__(error=error, layout=layout, detach_target=detach_target, targets=targets)
+        super().__init__(error=error, layout=layout, detach_target=detach_target, targets=targets, scale=scale)
 
     def forward(self, batch: LossBatch) -> tuple[Tensor, dict[str, Tensor]]:
         cells = _Cells(batch)
+        self._measure(batch, cells)
         margin = _own_margins(batch, cells)
         if self.layout == "column":
             target = self._target(batch, cells.pair_positive, cells.triple_negative)
@@ -214,6 +258,19 @@ class DistributedMargin(_Margin):
         rows = target if every else target[pairs]
         mask = usable if every else usable[pairs]
         return torch.where(mask, _ERRORS[self.error](margin[:, None] - rows), 0).sum()
+
+
+def _own_line(batch: LossBatch, cells: _Cells, targets: Targets) -> Tensor:
+    """Offset and slope of t with `scale=spread`, (2,)."""
+    lists = Lists.of(batch, "batch", pairs=True)
+    # Not under no_grad: the batch keeps the similarities that it is asked for, and they are learned from later.
+    variance, log_count = own_spread(lists.take(batch.cosine).detach(), lists.other)
+    units = unit_documents(batch, targets).detach()
+    usable = _usable(batch, cells.pair_query, cells.negatives)
+    similarity = (units[cells.pair_positive] @ units[cells.negatives].T)[usable].to(variance.dtype)
+    deviation = similarity.std(correction=0)
+    slope = variance.sqrt() / deviation if deviation > _LEAST_DEVIATION else torch.zeros_like(variance)
+    return torch.stack([(2 * variance * log_count).sqrt() - slope * similarity.mean(), slope])
 
 
 def _own_margins(batch: LossBatch, cells: _Cells) -> Tensor:

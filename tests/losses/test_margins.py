@@ -66,7 +66,9 @@ def random_batch(seed: int) -> LossBatch:
     return LossBatch(query, document, relation, "cosine")
 
 
-def by_hand(batch: LossBatch, kind: str, layout: str, error: str, in_batch: bool, margin: float = 0.3) -> float:
+def by_hand(
+    batch: LossBatch, kind: str, layout: str, error: str, in_batch: bool, margin: float = 0.3, scale: str = "unit"
+) -> float:
     """The definitions as loops over cells."""
     unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)  # noqa: E731
     q, d = unit(batch.query.detach().numpy()), unit(batch.document.detach().numpy())
@@ -76,7 +78,8 @@ def by_hand(batch: LossBatch, kind: str, layout: str, error: str, in_batch: bool
     triples = [(i, p, n) for i, p in pairs for n in range(len(d)) if relation[i, n] == OWN_NEG]
     negatives = sorted({n for _, _, n in triples})
     usable = lambda i, n: relation[i, n] in (OWN_NEG, OTHER_NEG)  # noqa: E731
-    t = lambda p, n: margin if kind == "static" else (d[p] @ d[n] + 1) / 2  # noqa: E731
+    offset, slope = (0.5, 0.5) if scale == "unit" else line_by_hand(q, d, relation)
+    t = lambda p, n: margin if kind == "static" else offset + slope * (d[p] @ d[n])  # noqa: E731
     cells = []
     if kind == "distributed":
         for i, p, n in triples:
@@ -92,6 +95,72 @@ def by_hand(batch: LossBatch, kind: str, layout: str, error: str, in_batch: bool
     else:
         cells = [q[j] @ d[p2] - q[i] @ d[n] - t(p, n) for i, p in pairs for j, p2, n in triples if usable(i, n)]
     return float(np.mean([errors[error](cell) for cell in cells]))
+
+
+def line_by_hand(q: np.ndarray, d: np.ndarray, relation: np.ndarray) -> tuple[float, float]:
+    """Offset and slope of t under `scale=spread`, for unit vectors: σ (√(2 ln n) + (x − μ) / ς)."""
+    variances, logs = [], []
+    for i in range(len(q)):
+        against = [q[i] @ d[n] for n in range(len(d)) if relation[i, n] not in (OWN_POS, IGNORE)]
+        variances.append(np.var(against, ddof=1))
+        logs.append(np.log(len(against)))
+    negatives = [n for n in range(len(d)) if OWN_NEG in relation[:, n]]
+    pairs = [(i, p) for i in range(len(q)) for p in range(len(d)) if relation[i, p] == OWN_POS]
+    alike = [d[p] @ d[n] for i, p in pairs for n in negatives if relation[i, n] in (OWN_NEG, OTHER_NEG)]
+    sigma = np.sqrt(np.mean(variances))
+    slope = sigma / np.std(alike)
+    return sigma * np.sqrt(2 * np.mean(logs)) - slope * np.mean(alike), slope
+
+
+@pytest.mark.parametrize("layout", ["row", "column"])
+@pytest.mark.parametrize(("kind", "in_batch"), [("adaptive", False), ("adaptive", True), ("distributed", False)])
+def test_targets_in_units_of_the_spread_equal_loops(kind, in_batch, layout):
+    batch = random_batch(seed=3)
+    options = {} if kind == "distributed" else {"in_batch": in_batch}
+    loss, _ = losses.build(f"{kind}-margin", layout=layout, scale="spread", **options)(batch)
+    expected = by_hand(batch, kind, layout, "l2", in_batch, scale="spread")
+    assert float(loss.detach()) == pytest.approx(expected, rel=1e-6)  # the line is kept in single precision
+
+
+def test_targets_in_units_of_the_spread_are_those_of_the_first_batch():
+    first, second = random_batch(seed=3), random_batch(seed=4)
+    loss = losses.build("adaptive-margin", scale="spread")
+    loss(first)
+    line = loss.state_dict()["line"].clone()
+    value, _ = loss(second)
+    assert torch.equal(loss.state_dict()["line"], line)
+    resumed = losses.build("adaptive-margin", scale="spread")
+    resumed.load_state_dict({"line": line})
+    assert torch.equal(resumed(second)[0], value)
+    fresh, _ = losses.build("adaptive-margin", scale="spread")(second)
+    assert float(fresh.detach()) != pytest.approx(float(value.detach()), rel=1e-3)
+    assert not losses.build("adaptive-margin").state_dict()
+
+
+def test_targets_in_units_of_the_spread_follow_it():
+    """Vectors that crowd around one direction have small margins, and small ones are asked for."""
+    batch = random_batch(seed=6)
+    crowd = torch.zeros(5, dtype=torch.float64)
+    crowd[0] = 40.0
+    narrow = LossBatch(batch.query + crowd, batch.document + crowd, batch.relation, "cosine")
+    for scale, ratio in (("unit", 0.5), ("spread", 60.0)):
+        (_, wide), (_, close) = (losses.build("adaptive-margin", scale=scale)(each) for each in (batch, narrow))
+        assert float(wide["target"] / close["target"]) > ratio or scale == "unit"
+        assert scale == "spread" or float(close["target"]) > 0.95
+
+
+def test_documents_that_are_all_alike_have_the_middle_as_target():
+    batch = random_batch(seed=3)
+    same = LossBatch(batch.query, batch.document[:1].repeat(7, 1), batch.relation, "cosine")
+    value, log = losses.build("distributed-margin", scale="spread")(same)
+    assert float(value.detach()) == pytest.approx(0, abs=1e-9) and float(log["target"]) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_spread_needs_several_documents():
+    query, document = torch.eye(3, dtype=torch.float64)[:1], torch.eye(3, dtype=torch.float64)[:2]
+    batch = LossBatch(query, document, torch.tensor([[OWN_POS, OWN_NEG]], dtype=torch.int8), "cosine")
+    with pytest.raises(DataError, match="batch-size"):
+        losses.build("adaptive-margin", scale="spread")(batch)
 
 
 @pytest.mark.parametrize("error", ["l1", "l2", "soft"])
@@ -118,7 +187,9 @@ def test_ragged_batch_equals_loops(kind, in_batch, layout, error):
         ("static-margin", {"in_batch": True}),
         ("adaptive-margin", {}),
         ("adaptive-margin", {"in_batch": True}),
+        ("adaptive-margin", {"in_batch": True, "scale": "spread"}),
         ("distributed-margin", {}),
+        ("distributed-margin", {"scale": "spread"}),
     ],
 )
 @pytest.mark.parametrize("error", ["l2", "soft"])

@@ -70,6 +70,7 @@ def test_temperatures_are_positive():
         ("document-targets", "target_temperature", ["0", "-1"]),
         ("adaptive-softmax", "alpha", ["-1"]),
         ("adaptive-softmax", "margin", ["wide"]),
+        *[(name, "scale", ["wide"]) for name in ("adaptive-margin", "distributed-margin")],
         *[(name, "targets", ["mine"]) for name in ("adaptive-margin", "distributed-margin", "adaptive-softmax")],
         ("ctkd", "start", ["0", "-1"]),
         ("ctkd", "range", ["-1"]),
