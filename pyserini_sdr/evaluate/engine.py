@@ -28,16 +28,18 @@ RunFiles = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 def run_names(paths: Sequence[str | os.PathLike[str]], names: Sequence[str] | None = None) -> list[str]:
-    """A different name per run: those given, or file names without extension, or with their folder if they clash."""
+    """A different name per run: those given, or the file names without extension; if these clash, with it
+    (`run.bm25`, `run.dense`), or with their folder."""
     if names:
         if len(names) != len(paths):
             raise UsageError(f"--names: {len(names)} names for {len(paths)} runs")
         chosen = list(names)
     else:
-        stems = [Path(path).name.removesuffix(".gz") for path in paths]
-        chosen = [Path(stem).stem for stem in stems]
-        if len(set(chosen)) < len(chosen):
-            chosen = [f"{Path(path).resolve().parent.name}/{name}" for path, name in zip(paths, chosen, strict=True)]
+        whole = [Path(path).name.removesuffix(".gz") for path in paths]
+        stems = [Path(name).stem for name in whole]
+        folders = [Path(path).resolve().parent.name for path in paths]
+        placed = [f"{folder}/{stem}" for folder, stem in zip(folders, stems, strict=True)]
+        chosen = next((names for names in (stems, whole, placed) if len(set(names)) == len(names)), placed)
     for name in chosen:
         if chosen.count(name) > 1:
             raise UsageError(f"two runs are called {name!r}; give --names, or --seeds if they are seeds of one system")

@@ -224,6 +224,9 @@ def test_commands_of_presets(files, preset, commands):
 def test_run_names():
     assert run_names(["a/bm25.txt", "b/dense.run.txt.gz"]) == ["bm25", "dense.run"]
     assert run_names(["/x/a/run.txt", "/x/b/run.txt"]) == ["a/run", "b/run"]
+    assert run_names(["a/run.bm25", "a/run.dense.gz"]) == ["run.bm25", "run.dense"]
+    with pytest.raises(UsageError, match="two runs are called 'a/run'"):
+        run_names(["a/run.txt", "a/run.txt"])
     assert run_names(["a", "b"], ["one", "two"]) == ["one", "two"]
     with pytest.raises(UsageError, match="1 names for 2 runs"):
         run_names(["a", "b"], ["one"])
