@@ -240,6 +240,10 @@ def test_unknown_documents(tmp_path, capsys):
         capsys.readouterr()
     assert run("check", "--run", path, "--index", *shards) == 1
     assert run("check", "--run", path, "--index", tmp_path / "corpus" / "none") == 1
+    (tmp_path / "bm25").mkdir()
+    (tmp_path / "bm25" / "segments_1").write_bytes(b"")
+    assert run("check", "--run", path, "--index", tmp_path / "bm25") == 1
+    assert "is a Lucene index, which has no list of its ids; give what it was made of" in capsys.readouterr().err
     (tmp_path / "corpus" / "docs.jsonl").write_text('{"id": "z", "contents": "x"}\n')
     argv = ["--corpus", tmp_path / "corpus", "--output", tmp_path / "empty.txt"]
     capsys.readouterr()
