@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -76,14 +77,17 @@ def evaluate_runs(
         relevance_level: lowest relevant grade (`trec_eval -l`) for measures that name none.
 
     Raises:
-        UsageError: no runs, an unknown measure, preset or baseline, a margin that is not positive, a relevance level
-            beside a preset.
+        UsageError: no runs or measures, an unknown measure, preset, baseline, test or correction, a margin that is not
+            positive, a relevance level beside a preset.
         DataError: qrels or a run that cannot be used.
     """
     if not runs:
         raise UsageError("no runs to evaluate")
     if equivalence_margin is not None and not 0 < equivalence_margin < math.inf:
         raise UsageError(f"equivalence margin {equivalence_margin}: must be above 0")
+    for what, given, known in (("test", test, get_args(Test)), ("correction", correction, get_args(Correction))):
+        if given not in known:
+            raise UsageError(unknown(what, str(given), known))
     measures = _measures(preset, metrics, relevance_level)
     files = {name: _files(name, given) for name, given in runs.items()}
     against = _resolve_baselines(files, baselines)
@@ -106,6 +110,8 @@ def evaluate_runs(
 
 def _measures(preset: str | None, metrics: Sequence[str] | None, relevance_level: int) -> list[str]:
     if preset is None:
+        if metrics is not None and not metrics:
+            raise UsageError("no measures to evaluate with")
         return canonical_all(DEFAULT_MEASURES if metrics is None else metrics)
     if preset not in PRESETS:
         raise UsageError(unknown("preset", preset, PRESETS))
