@@ -92,7 +92,8 @@ def test_a_faulty_line_does_not_part_a_topic(tmp_path, capsys):
     ("line", "finding"),
     [
         ("1 Q0 z 2", "2: error: 4 columns instead of 6: '1 Q0 z 2'"),
-        ("1 Q0 z 2 nan t", "2: error: score 'nan' is no finite number"),
+        ("1 Q0 z 2 nan t", "2: error: score 'nan' is no finite float32 number"),
+        ("1 Q0 z 2 1e40 t", "2: error: score '1e40' is no finite float32 number"),
         ("1 Q0 z two 1 t", "2: error: rank 'two' is no integer"),
     ],
 )
@@ -173,7 +174,7 @@ def test_empty_and_missing_files(tmp_path, capsys):
     ("tag", "flags", "finding"),
     [
         ("a" * 20, (), None),
-        ("a" * 21, (), "21 characters, more than 20"),
+        ("a" * 21, (), "21 characters, more than 20 (--tag gives another)"),
         ("a" * 21, ("--tag-length", 21), None),
         ("bm25-k1=0.9", (), "letters, digits, '.', '_' and '-' only"),
         ("größe", (), "letters, digits"),
