@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -28,16 +29,18 @@ RunFiles = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 def run_names(paths: Sequence[str | os.PathLike[str]], names: Sequence[str] | None = None) -> list[str]:
-    """A different name per run: those given, or file names without extension, or with their folder if they clash."""
+    """A different name per run: those given, or the file names without extension; if these clash, with it
+    (`run.bm25`, `run.dense`), or with their folder."""
     if names:
         if len(names) != len(paths):
             raise UsageError(f"--names: {len(names)} names for {len(paths)} runs")
         chosen = list(names)
     else:
-        stems = [Path(path).name.removesuffix(".gz") for path in paths]
-        chosen = [Path(stem).stem for stem in stems]
-        if len(set(chosen)) < len(chosen):
-            chosen = [f"{Path(path).resolve().parent.name}/{name}" for path, name in zip(paths, chosen, strict=True)]
+        whole = [Path(path).name.removesuffix(".gz") for path in paths]
+        stems = [Path(name).stem for name in whole]
+        folders = [Path(path).resolve().parent.name for path in paths]
+        placed = [f"{folder}/{stem}" for folder, stem in zip(folders, stems, strict=True)]
+        chosen = next((names for names in (stems, whole, placed) if len(set(names)) == len(names)), placed)
     for name in chosen:
         if chosen.count(name) > 1:
             raise UsageError(f"two runs are called {name!r}; give --names, or --seeds if they are seeds of one system")
@@ -74,14 +77,17 @@ def evaluate_runs(
         relevance_level: lowest relevant grade (`trec_eval -l`) for measures that name none.
 
     Raises:
-        UsageError: no runs, an unknown measure, preset or baseline, a margin that is not positive, a relevance level
-            beside a preset.
+        UsageError: no runs or measures, an unknown measure, preset, baseline, test or correction, a margin that is not
+            positive, a relevance level beside a preset.
         DataError: qrels or a run that cannot be used.
     """
     if not runs:
         raise UsageError("no runs to evaluate")
     if equivalence_margin is not None and not 0 < equivalence_margin < math.inf:
         raise UsageError(f"equivalence margin {equivalence_margin}: must be above 0")
+    for what, given, known in (("test", test, get_args(Test)), ("correction", correction, get_args(Correction))):
+        if given not in known:
+            raise UsageError(unknown(what, str(given), known))
     measures = _measures(preset, metrics, relevance_level)
     files = {name: _files(name, given) for name, given in runs.items()}
     against = _resolve_baselines(files, baselines)
@@ -104,6 +110,8 @@ def evaluate_runs(
 
 def _measures(preset: str | None, metrics: Sequence[str] | None, relevance_level: int) -> list[str]:
     if preset is None:
+        if metrics is not None and not metrics:
+            raise UsageError("no measures to evaluate with")
         return canonical_all(DEFAULT_MEASURES if metrics is None else metrics)
     if preset not in PRESETS:
         raise UsageError(unknown("preset", preset, PRESETS))

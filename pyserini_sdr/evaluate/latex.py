@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from ..trec.names import parse
@@ -73,12 +74,23 @@ def _table(header: Iterable[str], rows: Sequence[Sequence[str]], left: int, capt
 
 
 def _heading(text: str) -> str:
-    return escape(text[:1].upper() + text[1:] if not text.startswith("p") else text)
+    return _signed(escape(text[:1].upper() + text[1:] if not text.startswith("p") else text))
 
 
 def _plain(rows: Sequence[Sequence[str]], metric: int) -> list[list[str]]:
-    """Cells escaped, the metric's under its label."""
-    return [[escape(parse(cell).label if i == metric else cell) for i, cell in enumerate(row)] for row in rows]
+    """Cells escaped, the metric's under its label, numbers after it with their signs."""
+    return [
+        [
+            *map(escape, [*row[:metric], parse(row[metric]).label]),
+            *(_signed(escape(cell)) for cell in row[metric + 1 :]),
+        ]
+        for row in rows
+    ]
+
+
+def _signed(text: str) -> str:
+    """Text whose signed numbers have a minus, which text mode would print as a hyphen."""
+    return re.sub(r"[-+]\d[\d.]*", lambda number: f"${number[0]}$", text)
 
 
 def _means(evaluation: Evaluation) -> list[list[str]]:

@@ -23,7 +23,7 @@ from .options import ReproduceOptions
 from .page import write_page
 from .resolve import STOCK, Cell, resolve
 from .scores import Score, out_of_tolerance, scores_of
-from .table import table
+from .table import notes, table
 
 
 def reproduce(options: ReproduceOptions, execute: Execute | None = None) -> int:
@@ -59,11 +59,20 @@ def reproduce(options: ReproduceOptions, execute: Execute | None = None) -> int:
     if not options.display:
         _run(options, matrix, plan, cells, output, execute)
     scores = {cell.name: scores_of(cell, output) for cell in cells}
-    print(table(matrix, cells, scores))
+    said = notes(matrix, cells, scores) + _made_otherwise(State(output, plan), cells)
+    print(table(cells, scores, said))
     if options.html is not None:
-        write_page(options.html, matrix, plan, cells, scores)
+        write_page(options.html, matrix, plan, cells, scores, said)
         note(f"{options.html}: the table, with the commands of every condition")
     return int(any(out_of_tolerance(row) for row in scores.values()))
+
+
+def _made_otherwise(state: State, cells: Sequence[Cell]) -> list[str]:
+    """Runs that are measured but are not those of the commands as they are now, a statement each."""
+    other = [cell for cell in cells if cell.run.finished and state.status(cell.run) == "changed"]
+    return [
+        f"{cell.run.name}: measured on a run that was made otherwise: {state.what_changed(cell.run)}" for cell in other
+    ]
 
 
 def _chosen(options: ReproduceOptions) -> Matrix:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..core.errors import UsageError
 from ..core.options import option
 
 
@@ -27,3 +28,10 @@ class ReproduceOptions:
         None, help="write the table as a page, with the commands of every condition", metavar="FILE"
     )
     overwrite: bool = option(False, help="make steps again whose command or inputs have changed")
+
+    def __post_init__(self) -> None:
+        for flag, given in (("--display", self.display), ("--html", self.html is not None)):
+            if self.dry_run and given:
+                raise UsageError(
+                    f"--dry-run prints commands and stops, so that {flag} would show nothing; give one of them"
+                )

@@ -16,7 +16,6 @@ from .definition import Condition, Matrix
 from .listing import sized, tolerance_text
 from .resolve import Cell
 from .scores import Score
-from .table import notes
 
 
 def write_page(
@@ -25,6 +24,7 @@ def write_page(
     plan: Plan,
     cells: Sequence[Cell],
     scores: Mapping[str, Sequence[Score]],
+    said: Sequence[str],
 ) -> None:
     """Writes the page.
 
@@ -34,6 +34,7 @@ def write_page(
         plan: all steps.
         cells: conditions on topics.
         scores: cell → its scores.
+        said: how to read them, a statement each.
     """
     rows: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -42,7 +43,7 @@ def write_page(
         matrix=matrix,
         columns=list({cell.topics.name: cell.topics for cell in cells}.values()),
         rows=[_row(matrix, plan, of, scores) for of in rows.values()],
-        notes=notes(matrix, cells, scores),
+        notes=said,
         command=command_line(),
         versions=versions(("pyserini_sdr", "pyserini", "torch", "transformers", "faiss-cpu")),
     )

@@ -10,13 +10,13 @@ from .resolve import Cell
 from .scores import Score, out_of_tolerance
 
 
-def table(matrix: Matrix, cells: Sequence[Cell], scores: Mapping[str, Sequence[Score]]) -> str:
-    """A row per condition and a column per measure of the topics, with what the marks mean.
+def table(cells: Sequence[Cell], scores: Mapping[str, Sequence[Score]], said: Sequence[str]) -> str:
+    """A row per condition and a column per measure of the topics, with what is said of them.
 
     Args:
-        matrix: as declared.
         cells: conditions on topics.
         scores: cell → its scores.
+        said: statements, as `notes` makes them.
     """
     columns = list(dict.fromkeys(cell.topics.name for cell in cells))
     measures = {cell.topics.name: list(cell.topics.measures) for cell in cells}
@@ -25,7 +25,7 @@ def table(matrix: Matrix, cells: Sequence[Cell], scores: Mapping[str, Sequence[S
     for cell in cells:
         rows.setdefault(cell.condition.name, []).extend(map(str, scores[cell.name]))
     lines = [markdown_table(header, [[name, *values] for name, values in rows.items()]).rstrip(), ""]
-    return "\n".join([*lines, *(f"- {text}" for text in notes(matrix, cells, scores))])
+    return "\n".join([*lines, *(f"- {text}" for text in said)])
 
 
 def notes(matrix: Matrix, cells: Sequence[Cell], scores: Mapping[str, Sequence[Score]]) -> list[str]:

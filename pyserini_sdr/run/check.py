@@ -121,7 +121,7 @@ def check(
         for new in tags:
             if new and new not in report.tags and (problem := tag_problem(new, tag_length)):
                 line = next(row.line for row in rows if row.tag == new)
-                message = f"tag {shorten(new, 60)}: {problem}"
+                message = f"tag {shorten(new, 60)}: {problem}" + (" (--tag gives another)" if tag is None else "")
                 report.add("tag", "warning", message, line=line, repaired=tag is not None)
         report.tags.update(tags)
         if topics is not None and qid not in topics:
@@ -331,7 +331,7 @@ def _lines(path: Path, fault: Callable[..., None]) -> Iterator[tuple[str, Row | 
             fault("rank", "error", f"rank {shorten(place)} is no integer from 1", line=number)
             yield qid, None
         elif score is None:
-            fault("score", "error", f"score {shorten(text)} is no finite number", line=number)
+            fault("score", "error", f"score {shorten(text)} is no finite float32 number", line=number)
             yield qid, None
         else:
             yield qid, Row(number, qid, docid, position, score if width == 6 else 1 / position, text, tag)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.errors import DataError
 from ..core.progress import bar
 from ..data.collection import Collection
 from ..data.corpus import iter_documents
@@ -22,7 +23,7 @@ def known_ids(
     """Ids of all documents of a corpus, a collection or indexes (one of them is given), streamed.
 
     Raises:
-        DataError: no such corpus, collection or index.
+        DataError: no such corpus, collection or index, or an index of Lucene's.
     """
     if index is None:
         yield from (document.id for document in iter_documents(corpus or Collection.open(collection).corpus))
@@ -33,6 +34,9 @@ def known_ids(
     from ..search.shards import index_directories
 
     for directory in index_directories(index):
+        if any(directory.glob("segments_*")):
+            remedy = "give what it was made of, by --corpus or --collection"
+            raise DataError(directory, "is a Lucene index, which has no list of its ids", remedy=remedy)
         yield from DocIds(require_index_directory(directory) / DOCID)
 
 

@@ -51,9 +51,7 @@ def tune(options: TuneOptions) -> None:
         relevance_level=options.relevance_level,
     )
     curve = summarise(values, options.runs, options.rule, settings, metric, seed=options.seed)
-    picture = options.plot or options.output.with_suffix(".png")
-    if picture == options.output:
-        raise UsageError(f"--output {options.output}: is where the plot goes; call it .json, or give --plot")
+    picture = options.picture()
     with atomic_file(picture, "wb") as handle:
         plot(curve, handle)
     best = curve.points[curve.best]

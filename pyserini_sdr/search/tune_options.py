@@ -80,6 +80,13 @@ class TuneOptions:
         if self.weight_on_dense and self.rule != "stock-hybrid":
             raise UsageError(f"--weight-on-dense: not used by --rule {self.rule}")
 
+        if self.picture() == Path(self.output):
+            raise UsageError(f"--output {self.output}: is where the plot goes; call it .json, or give --plot")
+
+    def picture(self) -> Path:
+        """Where the plot goes."""
+        return Path(self.plot or Path(self.output).with_suffix(".png"))
+
     def settings(self) -> list[dict[str, Any]]:
         """The options of the rule to try, in grid order, normalisation by normalisation, each once."""
         default = {"linear": ["min-max"], "stock-hybrid": ["none"]}.get(self.rule, [None])

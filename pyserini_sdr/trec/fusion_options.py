@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -66,7 +67,8 @@ class FusionOptions:
             runs: how many are fused.
 
         Raises:
-            UsageError: an option that the rule does not take; a flag beside `--tuned`; the wrong number of runs.
+            UsageError: an option that the rule does not take, or a number that is not finite; a flag beside `--tuned`;
+                the wrong number of runs.
             DataError: a tuned file that cannot be read, or is for another number of runs.
         """
         from .fuse import RULE_OPTIONS, fuse  # here, as `--help` needs no numpy
@@ -91,6 +93,9 @@ class FusionOptions:
             if name not in RULE_OPTIONS[rule]:
                 users = ", ".join(known for known, takes in RULE_OPTIONS.items() if name in takes)
                 raise UsageError(f"{option_flag} {value}: not used by {flag} {rule} (it belongs to {users})")
+            numbers = value if isinstance(value, list) else [value]
+            if not all(math.isfinite(number) for number in numbers if isinstance(number, float)):
+                raise UsageError(f"{option_flag} {value}: must be finite")
             chosen[name] = rule_normalization(rule, value) if name == "normalization" else value
         fuse([{}] * runs, rule, **chosen)  # the number of runs and weights
         return Fusion(rule, chosen)

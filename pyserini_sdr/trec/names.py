@@ -19,6 +19,35 @@ ours, see `measures`."""
 _GRADED = ("ndcg", "ndcg_cut", "ndcg_rel", "Rndcg", "G", "judged")
 """No relevance level changes these (trec_eval -l)."""
 
+_NO_MEANS = (
+    "num_q",
+    "num_ret",
+    "num_rel",
+    "num_rel_ret",
+    "gm_map",
+    "gm_bpref",
+    "numq",
+    "numret",
+    "numrel",
+    "numrelret",
+)
+"""Of trec_eval (and, in lower case, ir_measures): totals and geometric means."""
+_NOT_TREC = (
+    "err",
+    "nerr",
+    "rbp",
+    "nrbp",
+    "alpha_ndcg",
+    "infndcg",
+    "inst",
+    "sdcg",
+    "nsdcg",
+    "compat",
+    "bpm",
+    "accuracy",
+)
+"""Of others, in lower case; what trec_eval has by a name near to theirs is something else."""
+
 _ALIASES = {  # spellings of ir_measures and papers, in lower case → trec_eval's (with or without cut)
     "ap": ("map", "map_cut"),
     "map": ("map", "map_cut"),
@@ -160,6 +189,10 @@ def _find(text: str, name: str) -> Measure:
         raise UsageError(f"measure {name!r}: the cut-off must be at least 1")
     if plain:
         raise UsageError(f"measure {name!r}: {plain} has no cut-off")
+    if base in _NO_MEANS:
+        raise UsageError(f"measure {name!r}: totals and geometric means are no means over topics, and left out")
+    if base in _NOT_TREC:
+        raise UsageError(f"measure {name!r}: trec_eval, whose measures these are, has none of that name")
     at = match[2] if match else "10"
     labels = {Measure(base, at if base in CUT else "").label for base in _LABELS if base not in LEVEL}
     known = {*PLAIN, *(f"{base}_{at}" for base in CUT), *labels}

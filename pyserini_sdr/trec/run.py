@@ -220,7 +220,7 @@ def _score(path: str | os.PathLike[str], number: int, text: str, width: int) -> 
     if width == 6:
         score = parse_score(text)
         if score is None:
-            raise DataError(path, f"score {shorten(text)}", line=number, remedy="scores must be finite numbers")
+            raise DataError(path, f"score {shorten(text)}", line=number, remedy="scores must be finite float32 numbers")
         return score
     position = parse_integer(text)
     if position is None or position < 1:

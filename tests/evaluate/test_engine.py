@@ -221,9 +221,26 @@ def test_commands_of_presets(files, preset, commands):
     assert result.trec_eval() == [f"{prefix}{command}{suffix}" for command in commands]
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"test": "wilcoxon"}, "unknown test 'wilcoxon'; known: randomization, t-test"),
+        ({"test": "ttest"}, "unknown test 'ttest'; did you mean 't-test'"),
+        ({"correction": "bh"}, "unknown correction 'bh'; known: bonferroni, holm, none"),
+        ({"metrics": []}, "no measures to evaluate with"),
+    ],
+)
+def test_what_is_not_had_is_refused_and_nothing_else_taken(files, given, message):
+    with pytest.raises(UsageError, match=message):
+        evaluate_runs(files / "qrels.txt", runs_in(files), **given)
+
+
 def test_run_names():
     assert run_names(["a/bm25.txt", "b/dense.run.txt.gz"]) == ["bm25", "dense.run"]
     assert run_names(["/x/a/run.txt", "/x/b/run.txt"]) == ["a/run", "b/run"]
+    assert run_names(["a/run.bm25", "a/run.dense.gz"]) == ["run.bm25", "run.dense"]
+    with pytest.raises(UsageError, match="two runs are called 'a/run'"):
+        run_names(["a/run.txt", "a/run.txt"])
     assert run_names(["a", "b"], ["one", "two"]) == ["one", "two"]
     with pytest.raises(UsageError, match="1 names for 2 runs"):
         run_names(["a", "b"], ["one"])

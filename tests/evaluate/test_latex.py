@@ -36,6 +36,10 @@ def test_means_with_best_marks_and_spread(evaluation):
     assert "Run & nDCG@10 & AP(rel=2) \\\\" in text
     assert len(rows(text, "seeds")) == 2
     assert len(rows(text, "comparisons")) == len(rows(text, "equivalence")) == 4
+    found = evaluation.comparisons[0].equivalence
+    low, high = found.interval
+    assert f"[${low:+.4f}$, ${high:+.4f}$]" in rows(text, "equivalence")[0][3]
+    assert r"p (\textgreater{} $-0.02$) & p (\textless{} $+0.02$)" in text
     for label in ("means", "seeds", "comparisons", "equivalence"):
         (columns,) = re.findall(rf"label{{tab:{label}}}\n\\begin{{tabular}}{{(\w+)}}", text)
         assert {len(row) for row in rows(text, label)} == {len(columns)}

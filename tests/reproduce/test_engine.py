@@ -74,6 +74,17 @@ def test_another_setting_is_refused_and_overwrite_makes_what_depends_on_it(go, r
     assert len(runner.ran) == 5
 
 
+def test_scores_of_a_run_that_was_made_otherwise_are_told_to_be_so(go, tmp_path: Path, capsys) -> None:
+    chosen, page = {"condition": ["start"], "topics": ["dev"]}, tmp_path / "page.html"
+    go(**chosen)
+    go(display=True, html=page, **chosen)
+    assert "made otherwise" not in capsys.readouterr().out + page.read_text("utf-8")
+    go("hits=5", display=True, html=page, **chosen)
+    why = "its command was another (--hits 10 before, --hits 5 now)"
+    told = f"as it comes on dev: measured on a run that was made otherwise: {why}"
+    assert f"- {told}" in capsys.readouterr().out and f"<li>{told}</li>" in page.read_text("utf-8")
+
+
 def test_a_score_out_of_tolerance_is_status_1_and_another_corpus_is_no_verdict(
     go, matrix_file: Path, tmp_path: Path, capsys
 ) -> None:
@@ -195,6 +206,8 @@ def test_an_unknown_stock_module_is_refused_first(stock, runner: Runner) -> None
     [
         ([], "NAME is required, one of --list, or --file"),
         (["pydocs", "--file", "x.yaml"], "--file x.yaml: is given in place of pydocs, not beside it"),
+        (["pydocs", "--dry-run", "--html", "x.html"], "--dry-run prints commands and stops, so that --html"),
+        (["pydocs", "--dry-run", "--display"], "--dry-run prints commands and stops, so that --display"),
         (["pydcs"], "unknown matrix 'pydcs'; did you mean 'pydocs'"),
     ],
 )

@@ -92,7 +92,8 @@ def test_a_faulty_line_does_not_part_a_topic(tmp_path, capsys):
     ("line", "finding"),
     [
         ("1 Q0 z 2", "2: error: 4 columns instead of 6: '1 Q0 z 2'"),
-        ("1 Q0 z 2 nan t", "2: error: score 'nan' is no finite number"),
+        ("1 Q0 z 2 nan t", "2: error: score 'nan' is no finite float32 number"),
+        ("1 Q0 z 2 1e40 t", "2: error: score '1e40' is no finite float32 number"),
         ("1 Q0 z two 1 t", "2: error: rank 'two' is no integer"),
     ],
 )
@@ -173,7 +174,7 @@ def test_empty_and_missing_files(tmp_path, capsys):
     ("tag", "flags", "finding"),
     [
         ("a" * 20, (), None),
-        ("a" * 21, (), "21 characters, more than 20"),
+        ("a" * 21, (), "21 characters, more than 20 (--tag gives another)"),
         ("a" * 21, ("--tag-length", 21), None),
         ("bm25-k1=0.9", (), "letters, digits, '.', '_' and '-' only"),
         ("größe", (), "letters, digits"),
@@ -240,6 +241,10 @@ def test_unknown_documents(tmp_path, capsys):
         capsys.readouterr()
     assert run("check", "--run", path, "--index", *shards) == 1
     assert run("check", "--run", path, "--index", tmp_path / "corpus" / "none") == 1
+    (tmp_path / "bm25").mkdir()
+    (tmp_path / "bm25" / "segments_1").write_bytes(b"")
+    assert run("check", "--run", path, "--index", tmp_path / "bm25") == 1
+    assert "is a Lucene index, which has no list of its ids; give what it was made of" in capsys.readouterr().err
     (tmp_path / "corpus" / "docs.jsonl").write_text('{"id": "z", "contents": "x"}\n')
     argv = ["--corpus", tmp_path / "corpus", "--output", tmp_path / "empty.txt"]
     capsys.readouterr()

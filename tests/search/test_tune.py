@@ -215,6 +215,8 @@ def test_grids_that_are_refused(word):
         ({"rule": "interpolation", "runs": ["a", "b", "c"]}, "takes two runs, got 3"),
         ({"rule": "rrf", "normalization": ["min-max"]}, "not used by --rule rrf"),
         ({"weight_on_dense": True}, "not used by --rule linear"),
+        ({"output": "t.png"}, "--output t.png: is where the plot goes"),
+        ({"plot": "t.json"}, "--output t.json: is where the plot goes"),
         ({"grid": ["2"]}, "weights of linear sum to 1"),
         ({"rule": "stock-hybrid", "normalization": ["z-score"]}, "stock-hybrid knows none and min-max"),
         ({"runs": list("abcde"), "grid": ["0:1:0.01"]}, "take fewer"),

@@ -70,7 +70,12 @@ def test_spellings(given_name, expected):
         ("Bpref@10", "bpref has no cut-off"),
         ("IPrec@1", "needs a cut-off with a decimal point, as in IPrec@0.1"),
         ("", "unknown measure ''"),
-        ("gm_map", "unknown measure 'gm_map'; did you mean"),
+        ("gm_map", "'gm_map': totals and geometric means are no means over topics"),
+        ("num_rel_ret", "'num_rel_ret': totals and geometric means"),
+        ("NumRet", "'NumRet': totals and geometric means"),
+        ("ERR@20", "'ERR@20': trec_eval, whose measures these are, has none of that name"),
+        ("alpha_nDCG@10", "'alpha_nDCG@10': trec_eval, whose measures these are"),
+        ("RBP", "'RBP': trec_eval, whose measures these are"),
         ("map_", "unknown measure 'map_'"),
     ],
 )
