@@ -69,6 +69,7 @@ class Job:
         Waiting is done in C++, where no handler of Python's is called: a thread is told of a signal too, and ends the
         process if it does not begin to stop by itself.
         """
+        signal.signal(signal.SIGTERM, self.stop)
         if self.size == 1:
             return
         with contextlib.suppress(OSError):
@@ -78,7 +79,6 @@ class Job:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 hidden.rename(self.folder / f"process-{self.index}")  # nobody sees it without its lock
         self._hears = True
-        signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self._interrupted)
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
