@@ -93,8 +93,13 @@ class Job:
                 os.pwrite(self._lock, b"ended", 0)
 
     def stop(self, number: int, _frame: object = None) -> None:
-        """What is done at SIGTERM: an exception, so that temporary files are removed."""
-        self._heard.set()
+        """What is done at SIGTERM: an exception, so that temporary files are removed.
+
+        It may come twice, as from `timeout` (to the process, then to its group) and from batch systems, whose signal
+        torchrun passes on: the second must not cut the removal short.
+        """
+        self._end()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         sys.exit(128 + number)
 
     def takes_word(self) -> bool:
@@ -181,7 +186,7 @@ class Job:
                 signal.signal(number, signal.SIG_IGN)
 
     def _interrupted(self, *_: object) -> None:
-        self._heard.set()
+        self._end()
         raise KeyboardInterrupt
 
     def _listen(self, reading: int) -> None:
