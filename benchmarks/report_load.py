@@ -33,7 +33,7 @@ def load_vectors(result: Result, figures: Figures) -> str:
         f"of a command together; mapped files count as far as they are in memory. {_busy(stages, result)}\n"
     )
     head = ["", "file", *names, *depths]
-    return "\n".join([text, _figure(figures, "load_vectors", "peak memory by command", stages), table(head, rows)])
+    return "\n".join([text, _figure(figures, "load_vectors", stages), table(head, rows)])
 
 
 def load_queries(result: Result, figures: Figures) -> str:
@@ -44,8 +44,7 @@ def load_queries(result: Result, figures: Figures) -> str:
         f"`search bm25` with {result['bm25_hits']}, over the collection; `run fuse` of these two runs; `search hybrid` "
         f"of {result['hybrid_queries']:,} topics and {result['hits']} documents. {_busy(stages, result)}\n"
     )
-    picture = _figure(figures, "load_queries", "peak memory by command", _largest(stages))
-    return "\n".join([text, picture, _by_size(stages)])
+    return _by_size("load_queries", text, stages, figures)
 
 
 def load_run(result: Result, figures: Figures) -> str:
@@ -55,8 +54,7 @@ def load_run(result: Result, figures: Figures) -> str:
         f"lines, {megabytes(result['bytes'])}; `run fuse` reads two of them. Measures: {', '.join(result['metrics'])}. "
         f"{_busy(stages, result)}\n"
     )
-    picture = _figure(figures, "load_run", "peak memory by command", _largest(stages))
-    return "\n".join([text, picture, _by_size(stages)])
+    return _by_size("load_run", text, stages, figures)
 
 
 def _busy(stages: Sequence[Stage], result: Result) -> str:
@@ -78,7 +76,8 @@ def _largest(stages: Sequence[Stage]) -> list[Stage]:
     return [stage for stage in stages if stage["size"] == sizes[stage["name"]]]
 
 
-def _by_size(stages: Sequence[Stage]) -> str:
+def _by_size(name: str, text: str, stages: Sequence[Stage], figures: Figures) -> str:
+    """A section: its text, a figure of each command at its largest size, a table of all sizes."""
     rows = [
         [
             f"`{stage['name']}`",
@@ -89,11 +88,12 @@ def _by_size(stages: Sequence[Stage]) -> str:
         ]
         for stage in sorted(stages, key=lambda stage: [s["name"] for s in stages].index(stage["name"]))
     ]
-    return table(["", "topics (documents indexed)", "peak memory", "time", "load average"], rows)
+    head = ["", "topics (documents indexed)", "peak memory", "time", "load average"]
+    return "\n".join([text, _figure(figures, name, _largest(stages)), table(head, rows)])
 
 
-def _figure(figures: Figures, name: str, text: str, stages: Sequence[Stage]) -> str:
-    path, image = figures.add(name, text)
+def _figure(figures: Figures, name: str, stages: Sequence[Stage]) -> str:
+    path, image = figures.add(name, "peak memory by command")
     peaks = {stage["name"]: stage["peak_memory_bytes"] / 1e9 for stage in stages}
     plots.bars(path, {"": {key: {"median": gb, "min": gb, "max": gb} for key, gb in peaks.items()}}, "peak memory, GB")
     return image

@@ -287,6 +287,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(".matrix"), help="environments (default: %(default)s)")
     parser.add_argument("--tests", nargs="+", metavar="PATH", help="run these; the result is told and not kept")
     args = parser.parse_args()
+    if args.check and not args.page:
+        parser.error("--check goes with --page")
     declared = read_cells()
     unknown = sorted(set(args.cell or []) - {cell.cell for cell in declared})
     if unknown:

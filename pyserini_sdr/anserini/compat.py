@@ -86,6 +86,11 @@ def heads_stay_as_loaded() -> Iterator[None]:
             setattr(module, name, original)
 
 
+def asks_for_key() -> bool:
+    """Whether it cannot be imported without an OPENAI_API_KEY, which may be anything: before 2.1."""
+    return _release("pyserini") < (2, 1)
+
+
 def starts_without_network() -> bool:
     """Whether `python -m pyserini...` does: 2.4 fetches lists of its prebuilt indexes while it is imported."""
     return pyserini_version() is None or _release("pyserini") != (2, 4)

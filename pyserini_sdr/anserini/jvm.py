@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from ..core.errors import SdrError
 from . import compat
 from .java import VECTOR_MODULE, Java, find_java, java_environment
 
@@ -24,6 +25,8 @@ HEAP_MB = 2048
 A search needs some tens of MB (an index is mapped, not loaded), and the stored documents of its hits. Java's usual
 collector (G1) lets the heap grow to its bound nevertheless; the serial one only with what is in use.
 """
+_GIVEN = ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS")
+"""Where users give options of their own."""
 _HEAP_FLAGS = re.compile(r"(?<!\S)-(Xmx|XX:(MaxHeapSize|MaxRAM|MaxRAMPercentage)=)")
 _COLLECTOR_FLAGS = re.compile(r"(?<!\S)-XX:\+Use\w+GC\b")
 _BENIGN = re.compile(rb"WARNING: Using incubator modules: [\w., ]+")
@@ -42,6 +45,7 @@ def start(heap_mb: int | None = HEAP_MB) -> Java:
 
     Raises:
         NoJavaError: no Java 21 or newer was found.
+        SdrError: it does not start; it has said why on standard error.
     """
     java = find_java()
     environment = java_environment(java)
@@ -56,9 +60,14 @@ def start(heap_mb: int | None = HEAP_MB) -> Java:
     compat.defer_downloads()
     jnius_config.add_options(*jvm_options(java, heap_mb))
     with _quiet_boot():
-        from jnius import autoclass
+        try:
+            from jnius import autoclass
 
-        autoclass("java.lang.System")
+            autoclass("java.lang.System")
+        except SystemError as error:
+            given = [f"{name}={os.environ[name]!r}" for name in _GIVEN if os.environ.get(name)]
+            remedy = f"correct {' and '.join(given)}" if given else "see `python -m pyserini_sdr.doctor`"
+            raise SdrError(f"the JVM of {java} does not start ({error}); {remedy}") from error
     _quiet_lucene()
     return java
 
@@ -70,7 +79,7 @@ def jvm_options(java: Java, heap_mb: int | None = None, environment: Mapping[str
         "--enable-native-access=ALL-UNNAMED",
         "-Dslf4j.internal.verbosity=WARN",
     ]
-    given = " ".join(environment.get(name, "") for name in ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS"))
+    given = " ".join(environment.get(name, "") for name in _GIVEN)
     if heap_mb is not None and not _HEAP_FLAGS.search(given):  # an option of ours would win over JAVA_TOOL_OPTIONS
         options.append(f"-Xmx{heap_mb}m")
     if heap_mb is not None and not _COLLECTOR_FLAGS.search(given):  # Java refuses to start with two

@@ -6,8 +6,8 @@ named by a `"module:function"` string and imported only when it runs.
 
 from __future__ import annotations
 
+import errno
 import os
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -90,7 +90,6 @@ def main(command: Command | CommandGroup | Any, module: str, argv: Sequence[str]
     prog = f"python -m {module}"
     job = Job.of_environment()
     job.enter()
-    signal.signal(signal.SIGTERM, job.stop)
     share_cores()
     try:
         status = command.execute(prog, list(sys.argv[1:] if argv is None else argv))
@@ -100,12 +99,19 @@ def main(command: Command | CommandGroup | Any, module: str, argv: Sequence[str]
     except KeyboardInterrupt:
         status = _fail(job, "interrupted", 130)
     except BrokenPipeError:  # `... | head`: the reader has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_no_more()
         status = 0
     except OSError as error:  # a path of the user's that no reader or writer has put into words
-        if error.filename is None:
+        if error.filename is not None:
+            status = _fail(job, f"error: {error.filename}: {error.strerror or error}", 1)
+        elif error.errno in _FULL:  # writers put it into words, printing does not
+            try:
+                sys.stdout.flush()
+            except OSError:
+                _print_no_more()
+            status = _fail(job, f"error: {error.strerror}; free some space or write elsewhere", 1)
+        else:
             raise
-        status = _fail(job, f"error: {error.filename}: {error.strerror or error}", 1)
     except MemoryError:
         status = _fail(job, _MEMORY, 1)
     except RuntimeError as error:  # torch's, on a GPU and on a CPU, oneDNN's, and Python's for want of a stack
@@ -120,8 +126,14 @@ def main(command: Command | CommandGroup | Any, module: str, argv: Sequence[str]
     sys.exit(status)
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OF_MEMORY = ("out of memory", "can't allocate memory", "could not create a primitive", "can't start new thread")
 _MEMORY = "error: out of memory; use smaller batches (encode: a smaller --token-budget, with --overwrite)"
+
+
+def _print_no_more() -> None:
+    """What is still held back for standard output is dropped: to write it at the end would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(job: Job, message: str, status: int) -> int:

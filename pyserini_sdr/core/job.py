@@ -69,6 +69,7 @@ class Job:
         Waiting is done in C++, where no handler of Python's is called: a thread is told of a signal too, and ends the
         process if it does not begin to stop by itself.
         """
+        signal.signal(signal.SIGTERM, self.stop)
         if self.size == 1:
             return
         with contextlib.suppress(OSError):
@@ -78,7 +79,6 @@ class Job:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 hidden.rename(self.folder / f"process-{self.index}")  # nobody sees it without its lock
         self._hears = True
-        signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self._interrupted)
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
@@ -93,8 +93,13 @@ class Job:
                 os.pwrite(self._lock, b"ended", 0)
 
     def stop(self, number: int, _frame: object = None) -> None:
-        """What is done at SIGTERM: an exception, so that temporary files are removed."""
-        self._heard.set()
+        """What is done at SIGTERM: an exception, so that temporary files are removed.
+
+        It may come twice, as from `timeout` (to the process, then to its group) and from batch systems, whose signal
+        torchrun passes on: the second must not cut the removal short.
+        """
+        self._end()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         sys.exit(128 + number)
 
     def takes_word(self) -> bool:
@@ -181,7 +186,7 @@ class Job:
                 signal.signal(number, signal.SIG_IGN)
 
     def _interrupted(self, *_: object) -> None:
-        self._heard.set()
+        self._end()
         raise KeyboardInterrupt
 
     def _listen(self, reading: int) -> None:

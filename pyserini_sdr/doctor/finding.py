@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import IO, Any, Literal
 
 GIB = 1 << 30
+_OURS = ('{"check": ', '{"doing": ')
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,17 @@ class Teller:
 
 
 def read_told(text: str) -> tuple[list[Check], str]:
-    """The checks in what a `Teller` has written, and what was being done at the end; a cut last line is left out."""
+    """The checks in what a `Teller` has written, and what was being done at the end; a cut last line is left out.
+
+    So is what anything has printed that ran in that process before, as a `sitecustomize`.
+    """
     checks: list[Check] = []
     doing = ""
     for line in text.splitlines(keepends=True):
         if not line.endswith("\n"):
             break
+        if not line.startswith(_OURS):
+            continue
         value = json.loads(line)
         if "check" in value:
             checks.append(Check(**{**value["check"], "notes": tuple(value["check"]["notes"])}))

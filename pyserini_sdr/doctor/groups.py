@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 PATHS = "paths"
 """The group of the paths that the user names."""
@@ -22,6 +23,11 @@ class Entry:
     broken: str
     necessary: bool = False
 
+    @property
+    def status(self) -> Literal["warning", "failure"]:
+        """What it is that it has broken."""
+        return "failure" if self.necessary else "warning"
+
 
 def _entry(function: str, broken: str, *, necessary: bool = False) -> Entry:
     return Entry(f"pyserini_sdr.doctor.{function}", broken, necessary)
@@ -33,6 +39,8 @@ def _import(module: str, package: str) -> str:
 
 _JAVA = "set PYSERINI_SDR_JAVA_HOME to a JDK 21 or newer that answers"
 _DISK = "see whether `ls` answers there; else choose another place"
+PATH = Entry("pyserini_sdr.doctor.paths:check_path", "look at it by `ls`", necessary=True)
+"""Of any path."""
 CHECKS = {
     "python": _entry("software:check_python", "make a fresh environment", necessary=True),
     "packages": _entry("software:check_packages", "make a fresh environment", necessary=True),

@@ -88,9 +88,11 @@ def check_limits(teller: Teller) -> Check:
         if not endless and (least is None or soft < least):
             what, remedy = words[name]
             tight.append(what.format(f"{soft:,}"))
-            remedies.append(remedy if hard == resource.RLIM_INFINITY or hard > soft else f"{remedy} (as root)")
+            wanted = remedy.rpartition(" ")[2]
+            allowed = hard == resource.RLIM_INFINITY or (wanted.isdigit() and hard >= int(wanted))
+            remedies.append(f"`{remedy}`" + ("" if allowed else " (as root)"))
     if tight:
-        remedy = f"run `{'; '.join(remedies)}` in the shell"
+        remedy = f"run {' and '.join(remedies)} in the shell"
         return Check("limits", "warning", f"at most {', '.join(tight)}", remedy, details)
     files = details["rlimit_nofile"]
     return Check("limits", "ok", f"{'any number of' if files is None else files} open files; no others", None, details)

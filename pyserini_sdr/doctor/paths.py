@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import SdrError, shorten
-from ..core.files import PARTIAL, open_binary, read_object
-from ..data.collection import Collection
+from ..core.files import PARTIAL, open_binary, read_json, read_object
+from ..data.collection import PAIRS, Collection, read_pairs
 from ..data.corpus import iter_documents
 from ..data.groups import read_groups
 from ..encode.layout import FOLDER
@@ -19,14 +20,19 @@ from ..model.fingerprint import has_tokenizer, weight_files
 from ..model.spec import SPEC_FILE, is_raw_backbone, read_spec
 from ..trec.qrels import read_qrels
 from ..trec.run import iter_run
+from ..trec.topics import read_topics
 from .finding import Check, Teller
 
 _TRAINING, _PARTS = ".train", ".parts"
 _MADE = ("sdr_train.json", "sdr_pretrain.json", "sdr_teach.json")
 _RESULTS = {"results.json": "an evaluation", "sdr_bm25.json": "a BM25 index", "recipe.json": "a recipe's systems"}
 _OF_COLLECTION = ("corpus", "*.jsonl", "*.jsonl.gz", "topics.*.tsv", "collection.json")
+_TOPICS = re.compile(r"topics\..+\.(tsv|txt|trec|jsonl)(\.gz)?")
+_GROUP = re.compile(r'"(query|query_id|positives|positive_passages)"\s*:')
+"""In the first line of a file of objects: they are groups, not documents."""
 _AGAIN = "give the command that makes it again: it goes on from there"
 _ANEW = "make it anew"
+_OTHER = "name a collection, checkpoint, index, run, or file of documents, topics, groups or judgements"
 _SOME = 1000
 """Documents, groups or topics that are read."""
 
@@ -65,8 +71,7 @@ def _directory(path: Path) -> Check:
             return _finished(path, what, {"created": facts.get("created"), "command": facts.get("command")})
     if not any(path.iterdir()):
         return Check(str(path), "warning", "is empty", "give the command that makes it")
-    remedy = "name a collection, checkpoint, index, run, or file of groups or judgements"
-    return Check(str(path), "warning", "holds nothing that a command here makes", remedy)
+    return Check(str(path), "warning", "holds nothing that a command here makes", _OTHER)
 
 
 def _index(path: Path) -> Check:
@@ -145,10 +150,10 @@ def _file(path: Path) -> Check:
         return Check(str(path), "failure", "is empty", _ANEW)
     if path.suffix in (".safetensors", ".json"):
         if path.suffix == ".json":
-            kind = read_object(path).get("kind")
-            return _finished(
-                path, f"tells how {path.stem} was made ({kind})" if kind else "a JSON object", {"kind": kind}
-            )
+            found = read_json(path)
+            kind = found.get("kind") if isinstance(found, dict) else None
+            what = f"tells how {path.stem} was made ({kind})" if kind else "a JSON file"
+            return _finished(path, what, {"kind": kind})
         problem = _header_problem(path)
         return (
             Check(str(path), "failure", f"is damaged: {problem}", _ANEW)
@@ -157,19 +162,27 @@ def _file(path: Path) -> Check:
         )
     with open_binary(path) as handle:
         first = handle.readline(1 << 16).decode("utf-8", "replace")
+    if _TOPICS.fullmatch(path.name):
+        topics = read_topics(path)
+        return _finished(path, f"{len(topics):,} topics", {"topics": len(topics)})
+    if path.name == PAIRS:
+        read = sum(1 for _ in islice(read_pairs(path), _SOME))
+        return _finished(path, f"training pairs: {_read(read)}", {"read": read})
     if first.lstrip("\ufeff").startswith("{"):
+        if not _GROUP.search(first):
+            read = sum(1 for _ in islice(iter_documents(path), _SOME))
+            return _finished(path, f"documents: {_read(read)}", {"read": read})
         read = sum(1 for _ in islice(read_groups(path), _SOME))
         unfinished = f"; {parts.name} is left of an unfinished one" if parts.exists() else ""
         return _finished(path, f"groups: {_read(read)}{made}{unfinished}", {"read": read})
-    columns = len(first.split())
+    columns = 0 if first.count("\t") == 1 else len(first.split())  # ids and texts are no run, however many words
     if columns in (3, 6):
         read = sum(1 for _ in islice(iter_run(path), _SOME))
         return _finished(path, f"a run: {_read(read)} topics{made}; `run check` looks at all of it", {"read": read})
     if columns == 4:
         judged = read_qrels(path)
         return _finished(path, f"judgements of {len(judged):,} topics", {"topics": len(judged)})
-    remedy = "name a collection, checkpoint, index, run, or file of groups or judgements"
-    return Check(str(path), "warning", f"is of no known layout: {shorten(first.strip(), 40)}", remedy)
+    return Check(str(path), "warning", f"is of no known layout: {shorten(first.strip(), 40)}", _OTHER)
 
 
 def _finished(path: Path, what: str, details: dict[str, Any]) -> Check:

@@ -7,11 +7,10 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 from ..core.command import load
 from .finding import Check, Teller
-from .groups import CHECKS, GROUPS, PATHS
+from .groups import CHECKS, GROUPS, PATH, PATHS, Entry
 
 _DISTRIBUTIONS = {"faiss": "faiss-cpu", "yaml": "pyyaml", "huggingface_hub": "transformers"}
 """Module → by what it is installed, where the names differ."""
@@ -25,28 +24,24 @@ def main(group: str, paths: list[str]) -> None:
         from .paths import check_path
 
         for path in paths:
-            _make(path, lambda teller, path=path: check_path(Path(path), teller), teller, "look at it")
+            _make(path, lambda teller, path=path: check_path(Path(path), teller), teller, PATH)
         return
     for name in GROUPS[group]:
-        _make(name, load(CHECKS[name].run), teller, CHECKS[name].broken)
+        _make(name, load(CHECKS[name].run), teller, CHECKS[name])
 
 
-def _make(name: str, check: Callable[[Teller], Check], teller: Teller, remedy: str) -> None:
+def _make(name: str, check: Callable[[Teller], Check], teller: Teller, entry: Entry) -> None:
     """One that breaks is a failure with its error, not the end of the others."""
     try:
         found = check(teller)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         remedy = f"run `pip install {_DISTRIBUTIONS.get(missing, missing)}`"
-        found = Check(name, _status(name), f"{missing} is not installed", remedy)
+        found = Check(name, entry.status, f"{missing} is not installed", remedy)
     except Exception as error:  # whatever a broken installation raises is what the user wants to know
         first = next(iter(str(error).strip().splitlines()), "")
-        found = Check(name, _status(name), f"does not work ({type(error).__name__}: {first})", remedy)
+        found = Check(name, entry.status, f"does not work ({type(error).__name__}: {first})", entry.broken)
     teller.tell(found)
-
-
-def _status(name: str) -> Literal["warning", "failure"]:
-    return "failure" if name not in CHECKS or CHECKS[name].necessary else "warning"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ..core.errors import SdrError
 from .finding import Check, read_told
-from .groups import CHECKS, GROUPS, PATHS
+from .groups import CHECKS, GROUPS, PATH, PATHS
 
 _GRACE = 0.5
 """Seconds in which a process that has been killed has to be gone."""
@@ -46,8 +46,8 @@ def run_checks(limit: float, paths: Sequence[str] = ()) -> Iterator[Check]:
     with ThreadPoolExecutor(len(started)) as pool:
         answers = [pool.submit(_collect, process, deadline) for process in started]
         try:
-            for (_, names, _), answer in zip(wanted, answers, strict=True):
-                yield from _complete(names, *answer.result(), limit)
+            for (group, names, _), answer in zip(wanted, answers, strict=True):
+                yield from _complete(group, names, *answer.result(), limit)
         finally:  # after Ctrl-C nothing is waited for
             for process in started:
                 _end(process)
@@ -87,21 +87,21 @@ def _collect(process: subprocess.Popen[bytes], deadline: float) -> tuple[str, st
     return told.decode("utf-8", "replace"), lines[-1] if lines else "", status
 
 
-def _complete(names: Sequence[str], told: str, last: str, status: int | None, limit: float) -> Iterator[Check]:
+def _complete(
+    group: str, names: Sequence[str], told: str, last: str, status: int | None, limit: float
+) -> Iterator[Check]:
     """The checks of a group; of those that were not told, why not."""
     checks, doing = read_told(told)
     yield from checks
     for number, name in enumerate(names[len(checks) :]):
-        entry = CHECKS.get(name)
-        remedy = entry.broken if entry else "give a longer --limit, or look at it by `ls`"
+        entry = PATH if group == PATHS else CHECKS[name]
         if number:
             yield Check(name, "warning", f"not tried, as {names[len(checks)]} did not end", "mend that first")
         elif status is None:
             summary = f"no answer within {limit:g} s" + (f" while {doing}" if doing else "")
-            yield Check(
-                name, "warning", summary, f"try again with --limit {limit * 5:g}; if that is no better, {remedy}"
-            )
+            remedy = f"try again with --limit {limit * 5:g}; if that is no better, {entry.broken}"
+            yield Check(name, "warning", summary, remedy)
         else:
             how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
             what = f"its process ended {how}" + (f": {last}" if last else "")
-            yield Check(name, "failure" if entry is None or entry.necessary else "warning", what, remedy)
+            yield Check(name, entry.status, what, entry.broken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ..core.errors import SdrError
+from ..core.errors import SdrError, UsageError
 from ..core.job import Job, world
 
 _GONE = re.compile(
@@ -53,10 +54,18 @@ def one_of_a_job() -> Iterator[None]:
 
     Where a group is left to the end of the interpreter, its threads may still let go of tensors while there is no
     interpreter any more, which aborts the process ("terminate called without an active exception").
+
+    Raises:
+        UsageError: there are others, and nothing says where.
     """
     if world() == 1:
         yield
         return
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+    if missing:
+        raise UsageError(
+            f"WORLD_SIZE={world()} is set without {', '.join(missing)}; start with torchrun, or unset WORLD_SIZE"
+        )
     try:
         with _gone_in_words():
             yield
@@ -75,9 +84,9 @@ def join_ranks() -> Iterator[Rank]:
     if world() == 1:
         yield ALONE
         return
-    import torch.distributed as dist
-
     with one_of_a_job():
+        import torch.distributed as dist
+
         dist.init_process_group("gloo", timeout=timedelta(days=7))  # a barrier waits for the slowest encoder
         yield Rank(dist.get_rank(), world())
 

@@ -108,6 +108,11 @@ class Lists:
         row, cell = torch.nonzero(self.positive, as_tuple=True)
         return row, cell
 
+    def of_pairs(self) -> Tensor:
+        """(P, L) whether the cell holds a document of the pair's list: the positive itself, or an other."""
+        row, cell = self.pairs()
+        return self.other[row].scatter(1, cell[:, None], True)
+
     def log_positive(self, logits: Tensor) -> Tensor:
         """(P,) log-probability of every positive in its pair's list (lists made with `pairs`)."""
         row, cell = self.pairs()

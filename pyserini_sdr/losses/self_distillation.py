@@ -15,13 +15,21 @@ from .lists import Documents, Lists, masked_log_softmax, masked_logsumexp, maske
 
 
 class _SelfDistillation(Loss):
-    """Common part: a temperature and the lists of pairs."""
+    """Common part: a temperature, the lists of pairs, and whose similarities of documents are looked at."""
 
-    def __init__(self, temperature: float, documents: Documents) -> None:
+    def __init__(self, temperature: float, documents: Documents, targets: Targets = "self") -> None:
         super().__init__()
         require_positive(temperature=temperature)
-        self.temperature, self.documents = temperature, documents
-        self.needs = frozenset({Need.NEGATIVES}) if documents == "own" else frozenset()
+        self.temperature, self.documents, self.targets = temperature, documents, targets
+        self.needs = target_needs(targets) | ({Need.NEGATIVES} if documents == "own" else set())
+
+    def _nearness(self, batch: LossBatch, lists: Lists) -> Tensor:
+        """(P, L) similarity of every pair's positive with the documents of its list, detached."""
+        units, (row, cell) = unit_documents(batch, self.targets).detach(), lists.pairs()
+        if lists.column is None:
+            return units[cell] @ units.T
+        column = lists.column[row]
+        return (units[column.gather(1, cell[:, None]).squeeze(1)] @ units.T).gather(1, column)
 
 
 class TeacherFreeNKD(_SelfDistillation):
@@ -67,10 +75,9 @@ class NeighbourTargets(_SelfDistillation):
     def forward(self, batch: LossBatch) -> tuple[Tensor, dict[str, Tensor]]:
         lists = Lists.of(batch, self.documents, pairs=True)
         row, cell = lists.pairs()
-        itself = torch.zeros_like(lists.mask[row]).scatter_(1, cell[:, None], True)
-        mask = lists.other[row] | itself
-        nearness = _nearness(lists, row, cell, batch.unit_document.detach())
-        nearest = (ranks(nearness.masked_fill(itself, torch.inf), mask) <= self.k) & mask
+        mask = lists.of_pairs()
+        nearness = self._nearness(batch, lists).scatter(1, cell[:, None], torch.inf)  # itself comes first
+        nearest = (ranks(nearness, mask) <= self.k) & mask
         student = masked_log_softmax((lists.take(batch.scores) / self.temperature)[row], mask)
         loss = -student.masked_fill(~nearest, 0).sum(dim=1) / nearest.sum(dim=1)
         positive = student.detach().gather(1, cell[:, None]).exp()
@@ -99,16 +106,15 @@ class DocumentTargets(_SelfDistillation):
         documents: Documents = "batch",
         targets: Targets = "self",
     ) -> None:
-        super().__init__(temperature, documents)
+        super().__init__(temperature, documents, targets)
         require_positive(target_temperature=target_temperature)
-        self.target_temperature, self.targets = target_temperature, targets
-        self.needs = self.needs | target_needs(targets)
+        self.target_temperature = target_temperature
 
     def forward(self, batch: LossBatch) -> tuple[Tensor, dict[str, Tensor]]:
         lists = Lists.of(batch, self.documents, pairs=True)
         row, cell = lists.pairs()
-        mask = lists.other[row].scatter(1, cell[:, None], True)
-        nearness = _nearness(lists, row, cell, unit_documents(batch, self.targets).detach())
+        mask = lists.of_pairs()
+        nearness = self._nearness(batch, lists)
         scores = lists.take(batch.scores)
         target = masked_log_softmax(nearness.to(scores.dtype) / self.target_temperature, mask)
         student = masked_log_softmax((scores / self.temperature)[row], mask)
@@ -139,25 +145,16 @@ class AdaptiveSoftmax(_SelfDistillation):
         documents: Documents = "batch",
         targets: Targets = "self",
     ) -> None:
-        super().__init__(temperature, documents)
+        super().__init__(temperature, documents, targets)
         require_not_negative(alpha=alpha)
-        self.alpha, self.margin, self.targets = alpha, margin, targets
-        self.needs = self.needs | target_needs(targets)
+        self.alpha, self.margin = alpha, margin
 
     def forward(self, batch: LossBatch) -> tuple[Tensor, dict[str, Tensor]]:
         lists = Lists.of(batch, self.documents, pairs=True)
         row, cell = lists.pairs()
         scores = lists.take(batch.scores)
-        nearness = _nearness(lists, row, cell, unit_documents(batch, self.targets).detach()).to(scores.dtype)
+        nearness = self._nearness(batch, lists).to(scores.dtype)
         margin = (1 + nearness if self.margin == "similarity" else 1 - nearness) / 2
         rivals = masked_logsumexp((scores[row] + self.alpha * margin) / self.temperature, lists.other[row])
         loss = softplus(rivals - scores[row, cell] / self.temperature)
         return loss.mean(), {"margin": masked_mean(margin, lists.other[row])}
-
-
-def _nearness(lists: Lists, row: Tensor, cell: Tensor, units: Tensor) -> Tensor:
-    """(P, L) similarity of every pair's positive with the documents of its list, by (M, D) unit vectors."""
-    if lists.column is None:
-        return units[cell] @ units.T
-    column = lists.column[row]
-    return (units[column.gather(1, cell[:, None]).squeeze(1)] @ units.T).gather(1, column)

@@ -34,7 +34,8 @@ class Follower(TrainerCallback):
         """The follower among the teachers: the live bi-encoder.
 
         Raises:
-            UsageError: there is none, there are several, or its weights have other shapes than the encoder's.
+            UsageError: there is none, there are several, or it is another kind of encoder: its weights have other
+                shapes, or it pools, compares or prefixes texts in another way.
         """
         live = [
             name for name, model in zip(teachers.names, teachers.models, strict=True) if isinstance(model, BiEncoder)
@@ -49,6 +50,13 @@ class Follower(TrainerCallback):
                 f"--teacher-momentum: the teacher {live[0]} must be an encoder like that of --encoder, of the same "
                 "architecture and size; give the same name to both"
             )
+        for name in ("pooling", "similarity", "query_prefix", "document_prefix"):
+            theirs, ours = getattr(teacher.spec, name), getattr(encoder.spec, name)
+            if theirs != ours:
+                raise UsageError(
+                    f"--teacher-momentum: the teacher {live[0]} has the {name} {theirs!r}, the encoder {ours!r}; they "
+                    f"must agree: leave --{name.replace('_', '-')} out, or give a teacher that was made with it"
+                )
         return cls(teacher, encoder.backbone, momentum)
 
     @torch.no_grad()

@@ -58,7 +58,7 @@ class Step:
         self.bf16, self.micro_batch_size = bf16, micro_batch_size
         self.token_budget = token_budget or default_budget(self.device)
         self.teachers, self.document_tower, self.seed = teachers or Teachers(), document_tower, seed
-        self.dimensions = list(dimensions) or [self.spec.dimension]
+        self.dimensions = sorted(dimensions, reverse=True) or [self.spec.dimension]  # what is logged is of the largest
         wants_layers = any(Need.LAYERS in loss.needs for loss, _, _ in losses)
         self._packed: tuple[nn.Module, PackedTraining | None] | None = None
         self.layers = encoder.backbone.config.num_hidden_layers if wants_layers else 0

@@ -72,6 +72,17 @@ def test_start_is_quiet_and_may_be_repeated():
 
 
 @pytest.mark.usefixtures("found_java")
+def test_options_that_java_does_not_know_are_told_in_one_line():
+    code = (
+        "from pyserini_sdr.anserini import jvm\nfrom pyserini_sdr.core.errors import SdrError\n"
+        "try:\n    jvm.start()\nexcept SdrError as error:\n    print(error)\n"
+    )
+    done = python(code, _JAVA_OPTIONS="-XX:+Nonsense")
+    assert "Unrecognized VM option 'Nonsense'" in done.stderr and "Traceback" not in done.stderr
+    assert "does not start" in done.stdout and done.stdout.endswith("; correct _JAVA_OPTIONS='-XX:+Nonsense'\n")
+
+
+@pytest.mark.usefixtures("found_java")
 def test_other_messages_at_start_are_passed_on():
     done = python("from pyserini_sdr.anserini import jvm; jvm.start()", JAVA_TOOL_OPTIONS="-Dx=y")
     assert done.stderr == "Picked up JAVA_TOOL_OPTIONS: -Dx=y\n"

@@ -133,6 +133,24 @@ def test_reader_that_leaves_early() -> None:
     process.stderr.close()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("lines", [1, 200_000])
+def test_standard_output_on_a_full_disk(lines: int) -> None:
+    """Few lines fail when they are flushed, many while they are printed."""
+    code = (
+        "import sys; from pyserini_sdr.core.command import main\n"
+        "class Talker:\n"
+        "    def execute(self, prog, argv):\n"
+        f"        for number in range({lines}): print('line', number)\n"
+        "        return 0\n"
+        "main(Talker(), 'talker')\n"
+    )
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.stderr == "error: No space left on device; free some space or write elsewhere\n"
+    assert done.returncode == 1
+
+
 def test_data_error_crosses_processes() -> None:
     error = pickle.loads(pickle.dumps(DataError("a.txt", "bad", line=3, remedy="mend it")))
     assert str(error) == "a.txt:3: bad; mend it"

@@ -37,6 +37,14 @@ class Work:
             mutex = ctypes.create_string_buffer(64)  # as PTHREAD_MUTEX_INITIALIZER
             for _ in range(2):  # the second time it waits for itself, whatever signals come
                 ctypes.CDLL(None).pthread_mutex_lock(mutex)
+        if what == "clean":
+            try:
+                print("waiting", flush=True)
+                time.sleep(60)
+            finally:
+                print("cleaning", flush=True)
+                time.sleep(1)
+                print("clean", flush=True)
         if what == "wait":
             print("waiting", flush=True)
             time.sleep(60)
@@ -102,6 +110,27 @@ def test_an_interrupt_is_said_once(tmp_path: Path) -> None:
             process.send_signal(signal.SIGINT)
         assert "".join(process.communicate(timeout=30)[1] for process in processes) == "interrupted\n"
         assert [process.returncode for process in processes] == [130, 130]
+
+
+@pytest.mark.parametrize(
+    ("signals", "size", "status"),
+    [
+        ((signal.SIGTERM, signal.SIGTERM), 1, 143),
+        ((signal.SIGTERM, signal.SIGTERM), 2, 143),
+        ((signal.SIGINT, signal.SIGTERM), 2, 130),
+        ((signal.SIGINT, signal.SIGINT), 2, 130),
+    ],
+)
+def test_a_second_signal_does_not_cut_short_what_the_first_began(
+    tmp_path: Path, signals: tuple[signal.Signals, ...], size: int, status: int
+) -> None:
+    with started(tmp_path, *["clean"] * size) as (first, *_):
+        assert first.stdout is not None
+        for number, line in zip(signals, ("waiting\n", "cleaning\n"), strict=True):
+            assert first.stdout.readline() == line
+            first.send_signal(number)
+        assert first.communicate(timeout=30)[0] == "clean\n"
+        assert first.returncode == status
 
 
 def test_nothing_is_said_if_nobody_has_died(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pyserini_sdr.doctor import groups, probes, report
+from pyserini_sdr.doctor import groups, probe, probes, report
 from pyserini_sdr.doctor.command import DoctorOptions
 from pyserini_sdr.doctor.finding import Check, Teller, read_told
 from pyserini_sdr.doctor.groups import CHECKS, GROUPS, Entry
@@ -182,6 +183,27 @@ def test_a_line_that_was_cut_is_left_out():
     Teller(stream).doing("looking")
     assert read_told(stream.getvalue()) == ([Check("a", "ok", "ä", notes=("n",))], "looking")
     assert read_told(stream.getvalue()[:-2]) == ([Check("a", "ok", "ä", notes=("n",))], "")
+
+
+def test_what_others_print_before_the_checks_is_left_out(own_checks, tmp_path: Path):
+    own_checks(FINE, {"one": ("fine",)})
+    (tmp_path / "sitecustomize.py").write_text("print('welcome')\nprint(1)\n")
+    (found,) = probes.run_checks(30)
+    assert (found.name, found.status) == ("fine", "ok")
+
+
+def test_a_path_is_no_check_whatever_its_name(monkeypatch: pytest.MonkeyPatch):
+    """One that cannot be looked at is a failure, also where the check of that name is not necessary."""
+    (ended,) = probes._complete(groups.PATHS, ("hub",), "", "", -signal.SIGSEGV, 8.0)
+    assert (ended.name, ended.status) == ("hub", "failure")
+    assert "HF_HUB_OFFLINE" not in str(ended.remedy)
+    told = io.StringIO()
+    monkeypatch.setattr(probe, "Teller", lambda stream: Teller(told))
+    monkeypatch.setattr(probe.os, "dup2", lambda *_: None)
+    monkeypatch.setattr("pyserini_sdr.doctor.paths.check_path", lambda path, teller: 1 / 0)
+    probe.main(groups.PATHS, ["hub"])
+    (broken,) = read_told(told.getvalue())[0]
+    assert (broken.name, broken.status, broken.remedy) == ("hub", "failure", "look at it by `ls`")
 
 
 def test_exit_status_and_last_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

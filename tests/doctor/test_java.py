@@ -96,7 +96,8 @@ def test_no_pyserini(found, teller: Teller, monkeypatch: pytest.MonkeyPatch):
     ("version", "key", "usable", "at_home", "reasons", "remedy"),
     [
         ("1.6.0", "", FULL, FULL, ["OPENAI_API_KEY"], "export OPENAI_API_KEY=unused; or run"),
-        ("2.1.0", "", FULL, FULL, [], None),
+        ("2.1.0", "", FULL, FULL, ["`python -m pyserini...` starts on Java 25.0.3 at /jdk"], None),
+        ("2.4.0", "", FULL, FULL, ["starts on Java 25.0.3 at /jdk, where there is a network: pyserini 2.4.0"], None),
         ("1.6.0", "sk", FULL, FULL, [], None),
         ("1.6.0", "sk", FULL, OLD, ["older than 21"], "export JAVA_HOME=/jdk PATH=/jdk/bin:$PATH; or run"),
         ("1.6.0", "", FULL, OLD, ["OPENAI", "older"], "export OPENAI_API_KEY=unused JAVA_HOME=/jdk PATH="),
@@ -107,7 +108,7 @@ def test_no_pyserini(found, teller: Teller, monkeypatch: pytest.MonkeyPatch):
 )
 def test_plain_pyserini(version, key, usable, at_home, reasons, remedy, found, teller: Teller, monkeypatch):
     found(usable)
-    monkeypatch.setattr(java.compat, "pyserini_version", lambda: version)
+    monkeypatch.setattr(java.compat.metadata, "version", lambda package: version)
     monkeypatch.setenv("OPENAI_API_KEY", key)
     monkeypatch.setattr(java, "_stock_home", lambda: (at_home and at_home.home, "PATH"))
     monkeypatch.setattr(java, "inspect", lambda home, source: at_home)

@@ -28,12 +28,20 @@ TELLER = Teller(io.StringIO())
         ("run.trec.json", "tells how run.trec was made (run)"),
         ("qrels.txt", "judgements of 6 topics"),
         ("checkpoint/model.safetensors", "weights, "),
+        ("collection/corpus/part-0.jsonl", "documents: "),
+        ("collection/topics.test.tsv", "6 topics"),
+        ("collection/train.pairs.tsv", "training pairs: "),
     ],
 )
 def test_what_is_whole(name: str, summary: str, place: Path):  # noqa: F811
     check = check_path(Path(name), TELLER)
     assert (check.status, check.remedy) == ("ok", None), check
     assert check.summary.startswith(summary) or summary in check.summary, check.summary
+
+
+def test_a_list_is_whole_too(place: Path):  # noqa: F811
+    Path("modules.json").write_text("[]")
+    assert check_path(Path("modules.json"), TELLER).summary == "a JSON file"
 
 
 @pytest.mark.parametrize(
@@ -44,6 +52,10 @@ def test_what_is_whole(name: str, summary: str, place: Path):  # noqa: F811
         ("other", write("other/notes.txt", "x"), "warning", "holds nothing that a command here makes"),
         ("notes.txt", write("notes.txt", "two words\n"), "warning", "is of no known layout: 'two words'"),
         ("none.trec", write("none.trec", ""), "failure", "is empty"),
+        ("pid.tsv", write("pid.tsv", "7\tfour words, a text\n"), "warning", "is of no known layout"),
+        ("modules.json", write("modules.json", "[1"), "failure", "invalid JSON"),
+        ("collection/topics.test.tsv", write("collection/topics.test.tsv", "q\n"), "failure", "no tab"),
+        ("corpus.jsonl", write("corpus.jsonl", '{"id": "d"}\n'), "failure", "contents"),
         (".out.partial-1234abcd", write(".out.partial-1234abcd", "x"), "warning", "temporary"),
         ("out", write("out/.train/checkpoint-2/x", ""), "warning", "an unfinished training with 1 checkpoints"),
         ("out", write("out/.encode/00000.json", "{}"), "warning", "an unfinished encoding, 1 chunks done"),

@@ -208,6 +208,10 @@ def test_a_failing_cell_does_not_end_it(
     with pytest.raises(SystemExit) as caught:
         matrix.main()
     assert caught.value.code == 2 and "no cell 'd'; --list tells them" in capfd.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["matrix.py", *folder, "--check"])  # no cell is run
+    with pytest.raises(SystemExit) as caught:
+        matrix.main()
+    assert caught.value.code == 2 and "--check goes with --page" in capfd.readouterr().err
 
 
 def test_the_page_is_what_the_results_say(matrix: ModuleType) -> None:

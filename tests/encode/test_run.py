@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pyserini_sdr.core.errors import DataError, SdrError
+from pyserini_sdr.core.errors import DataError, SdrError, UsageError
 from pyserini_sdr.data.corpus import scan_corpus
 from pyserini_sdr.encode import scan, settings
 from pyserini_sdr.encode.chunks import ChunkStore
@@ -363,6 +363,17 @@ def test_end_of_another_process_is_told(monkeypatch: pytest.MonkeyPatch) -> None
         Rank(0, 2).barrier()
 
 
+def test_a_world_without_an_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a shell still has the variable from something else."""
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    message = "WORLD_SIZE=2 is set without MASTER_ADDR, MASTER_PORT; start with torchrun, or unset WORLD_SIZE"
+    with pytest.raises(UsageError, match=message), one_of_a_job():
+        pytest.fail("it has begun")
+
+
 @pytest.mark.parametrize("error", [None, DataError("corpus", "bad"), SystemExit(143)])
 def test_the_group_is_left_before_the_interpreter_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException | None
@@ -370,7 +381,8 @@ def test_the_group_is_left_before_the_interpreter_ends(
     """Its threads let go of tensors, and abort a process whose interpreter is no more."""
     import torch.distributed as dist
 
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
     with contextlib.suppress(DataError, SystemExit), one_of_a_job():
         dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
         assert dist.is_initialized()

@@ -104,6 +104,9 @@ def test_who_can_follow(start):
         Follower.of(choose(["t"], sources("t"), "kl"), encoder, 0.9)
     with pytest.raises(UsageError, match="there are 2: a, b"):
         Follower.of(Teachers(["a", "b"], [encoder, encoder]), encoder, 0.9)
+    trained = BiEncoder.load(start, device="cpu", pooling="cls")
+    with pytest.raises(UsageError, match="the teacher a has the pooling 'mean', the encoder 'cls'; they must agree"):
+        Follower.of(Teachers(["a"], [encoder]), trained, 0.9)
     other = SimpleNamespace(backbone=torch.nn.Linear(2, 2))
     with pytest.raises(UsageError, match="the teacher a must be an encoder like that of --encoder"):
         Follower.of(Teachers(["a"], [encoder]), other, 0.9)

@@ -146,6 +146,19 @@ def test_matryoshka_averages_the_loss_over_first_dimensions(encoder):
     assert float(parts[0]) != pytest.approx(float(parts[1]), rel=1e-3)
 
 
+@pytest.mark.parametrize("dimensions", [[16, 4], [4, 16]])
+def test_sizes_are_taken_from_the_largest_on_in_whatever_order_they_are_given(encoder, dimensions):
+    """A loss that measures something in its first batch measures the largest, and what is logged is of it."""
+    encoder.backbone.eval()
+    loss = losses.build("self-scaled")
+    _, logs = Step(encoder, [(loss, "self-scaled", 1.0)], bf16=False, dimensions=dimensions)(
+        encoder.backbone, text_batch(), 0.0
+    )
+    alone = losses.build("self-scaled")
+    Step(encoder, [(alone, "self-scaled", 1.0)], bf16=False, dimensions=[16])(encoder.backbone, text_batch(), 0.0)
+    assert logs["temperature"] == float(loss.temperature) == pytest.approx(float(alone.temperature), rel=1e-6)
+
+
 def test_losses_that_sample_are_given_the_numbers_of_their_step(encoder):
     seen = []
 
