@@ -27,9 +27,12 @@ def script(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_lucene_gives_what_faiss_gives(
-    tiny_collection: Path, checkpoint: Path, tmp_path: Path, found_java: object
+    tiny_collection: Path, checkpoint: Path, tmp_path: Path, stock_tables: None
 ) -> None:
-    """In a folder whose name stock Pyserini would read a meaning into; a second run does nothing but compare."""
+    """In a folder whose name stock Pyserini would read a meaning into; a second run does nothing but compare.
+
+    Where Pyserini brings no tables, Anserini's search of vectors fetches them, also for an index that is a folder.
+    """
     folder = tmp_path / "my cacm"
     run_encode(tiny_collection, folder / "index", checkpoint)
     words = ("index", tiny_collection / "topics.test.tsv", "--hits", 20, "--format", "jsonl")

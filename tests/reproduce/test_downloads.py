@@ -67,6 +67,7 @@ def test_what_is_there_is_not_asked_for(machine, tmp_path: Path, monkeypatch, ca
 
 def test_a_data_set_takes_its_package(machine, tmp_path: Path, monkeypatch, capfd) -> None:
     one = cell("dataset:ir_datasets:beir/scifact/test", here=tmp_path)
+    monkeypatch.setattr(downloads, "find_spec", lambda name: object())
     say_and_check([one], {"dataset:ir_datasets:beir/scifact/test": 2_816_079})
     assert "dataset ir_datasets:beir/scifact/test (unless it is there) (3 MB)" in capfd.readouterr().err
     monkeypatch.setattr(downloads, "find_spec", lambda name: None)
