@@ -112,7 +112,7 @@ class TrainOptions:
         group="teachers",
     )
 
-    loss: list[str] = option(["distributed-margin"], help="NAME or NAME:WEIGHT; several are added", group="loss")
+    loss: list[str] = option(["self-scaled"], help="NAME or NAME:WEIGHT; several are added", group="loss")
     loss_option: list[str] | None = option(None, help="NAME.option=value, see --list-losses", group="loss")
     matryoshka: list[int] | None = option(
         None,

@@ -130,8 +130,8 @@ def test_without_groups_the_encoder_mines_its_own(tiny_collection, tiny_encoder,
     ("more", "error", "message"),
     [
         (["--loss", "triplet"], UsageError, "unknown loss 'triplet'"),
-        (["--loss-option", "distributed-margin.depth=2"], UsageError, "unknown option of distributed-margin 'depth'"),
-        (["--negatives", "0"], UsageError, "needs negatives"),
+        (["--loss-option", "self-scaled.depth=2"], UsageError, "unknown option of self-scaled 'depth'"),
+        (["--negatives", "0", "--loss", "distributed-margin"], UsageError, "needs negatives"),
         (
             ["--negatives", "0", "--loss", "infonce", "--loss-option", "infonce.in_batch=false"],
             UsageError,
