@@ -124,7 +124,7 @@ GROUPS = [
     ),
     Case(
         "no negatives for the loss",
-        TRAIN,
+        f"{TRAIN} --loss distributed-margin",
         r"--loss distributed-margin: needs negatives; give --groups",
         write(
             "groups.jsonl",
