@@ -138,10 +138,10 @@ def cost(experiment: dict[str, Any]) -> str:
     for arm in (*SELF, *TAUGHT):
         if not (runs := _repeated(experiment, arm)):
             continue
-        seconds = statistics.mean(run["cpu_seconds"] for run in runs)
-        total = seconds + (_teacher_seconds(experiment) if arm in TAUGHT else 0.0)
-        best = max(_mean_curve(experiment, arm).values())
-        rows.append([f"`{arm}`", str(len(runs)), f"{best:+.3f}", f"{seconds:.0f}", f"{total:.0f}"])
+        curve = _mean_curve(experiment, arm)
+        seconds = _seconds_until(experiment, arm, max(curve))
+        total = seconds + _teacher_seconds(experiment, arm)
+        rows.append([f"`{arm}`", str(len(runs)), f"{max(curve.values()):+.3f}", f"{seconds:.0f}", f"{total:.0f}"])
     names = ["seeds", "best mean gain on dev", "CPU s of a training", "with its teacher"]
     return markdown_table(["arm", *names], rows)
 
@@ -152,29 +152,22 @@ def reach(experiment: dict[str, Any], student: str) -> str:
     Shares are of the triples, and ratios of the CPU seconds, that the student has had at its best; its seconds include
     the teacher's, and those of all arms their looks at dev.
     """
-    goal, needed, seconds = _best_of(experiment, student)
-    seconds += _teacher_seconds(experiment)
+    of_student = _mean_curve(experiment, student)
+    goal = max(of_student.values())
+    needed = min(triples for triples, gain in of_student.items() if gain == goal)
+    seconds = _teacher_seconds(experiment, student) + _seconds_until(experiment, student, needed)
     rows = [[f"`{student}`", f"{goal:+.3f}", f"{needed:,}", "", f"{seconds:.0f}", ""]]
     for arm in SELF:
         if not (curve := _mean_curve(experiment, arm)):
             continue
+        cells = ["not reached", "", "", ""]
         passed = next((triples for triples in sorted(curve) if curve[triples] >= goal), None)
-        if passed is None:
-            rows.append([f"`{arm}`", f"{max(curve.values()):+.3f}", "not reached", "", "", ""])
-            continue
-        spent = _seconds_until(experiment, arm, passed)
-        rows.append([f"`{arm}`", f"{max(curve.values()):+.3f}", f"{passed:,}", f"{100 * passed / needed:.0f} %",
-                     f"{spent:.0f}", f"{seconds / spent:.0f} ×"])  # fmt: skip
+        if passed is not None:
+            spent = _seconds_until(experiment, arm, passed)
+            cells = [f"{passed:,}", f"{100 * passed / needed:.0f} %", f"{spent:.0f}", f"{seconds / spent:.0f} ×"]
+        rows.append([f"`{arm}`", f"{max(curve.values()):+.3f}", *cells])
     names = ["best mean gain on dev", "triples until the student's", "share", "CPU s until then", "faster"]
     return markdown_table(["arm", *names], rows)
-
-
-def _best_of(experiment: dict[str, Any], arm: str) -> tuple[float, int, float]:
-    """The best mean gain of an arm, and the triples and CPU seconds until then."""
-    curve = _mean_curve(experiment, arm)
-    best = max(curve.values())
-    triples = min(count for count, gain in curve.items() if gain == best)
-    return best, triples, _seconds_until(experiment, arm, triples)
 
 
 def _seconds_until(experiment: dict[str, Any], arm: str, triples: int) -> float:
@@ -183,8 +176,10 @@ def _seconds_until(experiment: dict[str, Any], arm: str, triples: int) -> float:
     return statistics.mean(run["cpu_seconds"] for run in runs) * triples / max(_mean_curve(experiment, arm))
 
 
-def _teacher_seconds(experiment: dict[str, Any]) -> float:
-    """CPU seconds of training the cross-encoder and of scoring the groups; 0 where there is none."""
+def _teacher_seconds(experiment: dict[str, Any], arm: str) -> float:
+    """CPU seconds of training the cross-encoder and of scoring the groups; 0 for an arm that has no teacher."""
+    if arm not in TAUGHT:
+        return 0.0
     return sum(experiment["costs"].get(name, 0.0) for name in ("cross/sdr_teach.json", "scored.jsonl.json"))
 
 
@@ -220,12 +215,10 @@ def curves(experiment: dict[str, Any], path: Path) -> None:
     with pyplot.rc_context(style):
         figure, axes = pyplot.subplots(1, 2, figsize=(8.5, 3.2), sharey=True, constrained_layout=True)
         for arm in (*SELF, *TAUGHT):
-            if not (runs := _repeated(experiment, arm)):
+            if not (curve := _mean_curve(experiment, arm)):
                 continue
-            curve = _mean_curve(experiment, arm)
-            seconds = statistics.mean(run["cpu_seconds"] for run in runs)
-            start = _teacher_seconds(experiment) if arm in TAUGHT else 0.0
-            times = [start + seconds * triples / max(curve) for triples in curve]
+            start = _teacher_seconds(experiment, arm)
+            times = [start + _seconds_until(experiment, arm, triples) for triples in curve]
             line = "--" if arm in TAUGHT else "-"
             axes[0].plot(list(curve), list(curve.values()), line, marker="o", ms=3, label=arm)
             axes[1].plot(times, list(curve.values()), line, marker="o", ms=3, label=arm)

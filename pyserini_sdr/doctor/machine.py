@@ -69,28 +69,25 @@ def check_memory(teller: Teller) -> Check:
 
 def check_limits(teller: Teller) -> Check:
     """Limits of the shell (`ulimit`) under which a command would end in its midst."""
-    names = {"RLIMIT_NOFILE": _FILES, "RLIMIT_FSIZE": None, "RLIMIT_AS": _SPACE, "RLIMIT_DATA": _SPACE}
-    names |= {"RLIMIT_NPROC": _PROCESSES, "RLIMIT_CPU": None}
-    words = {
-        "RLIMIT_NOFILE": ("{} open files", "ulimit -n 4096"),
-        "RLIMIT_FSIZE": ("files of {} bytes", "ulimit -f unlimited"),
-        "RLIMIT_AS": ("{} bytes of addresses", "ulimit -v unlimited"),
-        "RLIMIT_DATA": ("{} bytes of data", "ulimit -d unlimited"),
-        "RLIMIT_NPROC": ("{} processes and threads", "ulimit -u 4096"),
-        "RLIMIT_CPU": ("{} seconds of the processor", "ulimit -t unlimited"),
+    # The least that will do (None: no limit does), in words, the flag, and what to ask for (None: no limit).
+    limits: dict[str, tuple[int | None, str, str, int | None]] = {
+        "RLIMIT_NOFILE": (_FILES, "{} open files", "-n", 4096),
+        "RLIMIT_FSIZE": (None, "files of {} bytes", "-f", None),
+        "RLIMIT_AS": (_SPACE, "{} bytes of addresses", "-v", None),
+        "RLIMIT_DATA": (_SPACE, "{} bytes of data", "-d", None),
+        "RLIMIT_NPROC": (_PROCESSES, "{} processes and threads", "-u", 4096),
+        "RLIMIT_CPU": (None, "{} seconds of the processor", "-t", None),
     }
     details: dict[str, int | None] = {}
     tight, remedies = [], []
-    for name, least in names.items():
+    for name, (least, what, flag, wanted) in limits.items():
         soft, hard = resource.getrlimit(getattr(resource, name))
         endless = soft == resource.RLIM_INFINITY
         details[name.lower()] = None if endless else soft
         if not endless and (least is None or soft < least):
-            what, remedy = words[name]
             tight.append(what.format(f"{soft:,}"))
-            wanted = remedy.rpartition(" ")[2]
-            allowed = hard == resource.RLIM_INFINITY or (wanted.isdigit() and hard >= int(wanted))
-            remedies.append(f"`{remedy}`" + ("" if allowed else " (as root)"))
+            allowed = hard == resource.RLIM_INFINITY or (wanted is not None and hard >= wanted)
+            remedies.append(f"`ulimit {flag} {wanted or 'unlimited'}`" + ("" if allowed else " (as root)"))
     if tight:
         remedy = f"run {' and '.join(remedies)} in the shell"
         return Check("limits", "warning", f"at most {', '.join(tight)}", remedy, details)
